@@ -1,0 +1,55 @@
+"""The built site, and a server for it on this machine alone."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from toolkit import course
+
+sys.path.insert(0, str(course.root() / "book" / "_ext"))
+
+
+def sphinx(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
+    """Build ``source`` with the book's own configuration, warnings as errors."""
+    book = course.root() / "book"
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-b", "html"]
+    command += ["-c", str(book), str(source), str(target)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280)
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The folder of the built site, brought up to date once a session."""
+    book = course.root() / "book"
+    target = book / "_build" / "html"
+    done = sphinx(book, target)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable[[Path, Path], subprocess.CompletedProcess[str]]:
+    return sphinx
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def origin(site: Path) -> Iterator[str]:
+    """Where the site is served, such as ``http://127.0.0.1:40123/``."""
+    handler = functools.partial(_Quiet, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()

@@ -1,0 +1,180 @@
+"""JupyterLab as `toolkit lab` starts it: its command here, and the real thing in a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+
+from toolkit import course
+from toolkit.classroom.jupyter import command, environment, open_lab
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+PAGE = """\
+---
+course:
+  question: Does it open?
+  minutes: 1
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+    format_version: 0.13
+kernelspec:
+  name: python3
+  display_name: Python 3 (ipykernel)
+  language: python
+---
+
+# A page
+
+```{code-cell} ipython3
+:tags: [q1]
+
+print(6 * 7)
+```
+"""
+
+
+def test_opens_the_notebook_in_the_course(tmp_path: Path) -> None:
+    made = command(tmp_path / "workspace" / "data" / "a b.ipynb", tmp_path, None, True)
+    assert made[:3] == [sys.executable, "-m", "jupyterlab"]
+    assert f"--ServerApp.root_dir={tmp_path}" in made
+    assert "--LabApp.default_url=/lab/tree/workspace/data/a%20b.ipynb" in made
+    assert not any(".port" in argument for argument in made)
+
+
+def test_shows_a_notebook_elsewhere_in_its_own_folder(tmp_path: Path) -> None:
+    made = command(tmp_path / "mine" / "a.ipynb", tmp_path / "course", 8123, False)
+    assert f"--ServerApp.root_dir={tmp_path / 'mine'}" in made
+    assert "--LabApp.default_url=/lab/tree/a.ipynb" in made
+    assert "--ServerApp.port=8123" in made
+
+
+def test_keeps_the_users_own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/theirs")
+    folders = environment(tmp_path)["JUPYTER_CONFIG_PATH"].split(os.pathsep)
+    assert folders == [str(tmp_path / ".jupyter"), "/theirs"]
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(course.CourseError, match=rf"port {port} can't be used .*--port"):
+            open_lab(tmp_path / "a.ipynb", tmp_path, port=port, browser=False)
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_a_port_that_is_none(tmp_path: Path, port: int) -> None:
+    with pytest.raises(course.CourseError, match=f"from 1 to 65535, got {port}"):
+        open_lab(tmp_path / "a.ipynb", tmp_path, port=port, browser=False)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A small course in JupyterLab, for a user whose own python3 kernel is broken."""
+    root, home = tmp_path / "course", tmp_path / "home"
+    (root / "book" / "data").mkdir(parents=True)
+    shutil.copytree(course.root() / ".jupyter", root / ".jupyter")
+    shutil.copy(course.root() / "book" / "jupytext.toml", root / "book")
+    (root / "book" / "data" / "page.md").write_text(PAGE)
+    (root / "README.md").write_text("# Read me\n\nOnly *text*.\n")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1", id="a")])
+    nbformat.write(notebook, root / "book" / "start.ipynb")
+    kernel = home / "data" / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    broken = {"argv": ["/nowhere/python"], "display_name": "Broken", "language": "python"}
+    kernel.write_text(json.dumps(broken))
+    settings = {
+        "HOME": str(home),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+    }
+    server = subprocess.Popen(
+        command(root / "book" / "start.ipynb", root, None, browser=False),
+        env={**environment(root), **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said = []
+    try:
+        for line in server.stdout or ():
+            said.append(line)
+            found = re.search(r"http://(?:localhost|127\.0\.0\.1):\S+", line)
+            if found:
+                break
+        else:
+            pytest.fail("JupyterLab did not start: " + "".join(said))
+        yield root, found.group()
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=60)
+
+
+def double_click(page: Page, name: str) -> None:
+    page.locator(".jp-DirListing-item", has_text=name).dblclick()
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_pages_open_as_notebooks_and_run(chromium: Browser, served: tuple[Path, str]) -> None:
+    from playwright.sync_api import expect
+
+    root, url = served
+    page = chromium.new_page()
+    page.set_default_timeout(60_000)
+    hosts = set()
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2].split(":")[0]))
+    page.goto(url)
+    expect(page.locator(".jp-NotebookPanel")).to_be_visible(timeout=60_000)
+
+    double_click(page, "data")
+    double_click(page, "page.md")
+    shown = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+    expect(shown.locator("h1")).to_contain_text("A page")
+    wait_for_kernels(page, url, 2)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    expect(shown.locator(".jp-OutputArea-output")).to_have_text("42\n", timeout=60_000)
+
+    page.keyboard.press("Control+s")
+    expect(page.locator(".lm-TabBar-tab.jp-mod-dirty", has_text="page.md")).to_have_count(0)
+    assert (root / "book" / "data" / "page.md").read_text() == PAGE, "saving changes nothing"
+
+    page.locator(".jp-BreadCrumbs-home").click()
+    double_click(page, "README.md")
+    expect(shown.locator("h1")).to_contain_text("Read me")
+    expect(page.locator(".jp-Dialog")).to_have_count(0)
+    expect(page.locator(".Toastify__toast")).to_have_count(0)
+    assert hosts <= {"localhost", "127.0.0.1"}
+    page.close()
+
+
+def wait_for_kernels(page: Page, url: str, count: int) -> None:
+    """Wait until the kernels are idle, with a page connected: before that Run asks for one."""
+    address, _, query = url.partition("?")
+    api = address.split("/lab")[0] + "/api/kernels?" + query
+    for _ in range(240):
+        with urllib.request.urlopen(api) as answer:
+            kernels = json.load(answer)
+        ready = [k for k in kernels if k["connections"] and k["execution_state"] == "idle"]
+        if len(ready) == count:
+            return
+        page.wait_for_timeout(250)
+    pytest.fail(f"kernels not ready: {kernels}")

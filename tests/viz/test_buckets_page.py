@@ -1,0 +1,391 @@
+"""`Buckets` on a static page, in a real browser, with no kernel behind it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from toolkit.data.dedup import Bands
+from toolkit.viz import Buckets, tokens
+from toolkit.viz.text import percent, significant
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def url(buckets, publish):
+    return publish(buckets.html())
+
+
+def alive(page):
+    page.locator(".tk-alive .tk-drawing canvas").wait_for()
+    return page
+
+
+def skip_guess(page):
+    page.get_by_role("button", name="Skip", exact=True).click()
+    page.get_by_role("slider", name="bands b").wait_for()
+    return page
+
+
+def slide(page, name, value):
+    page.get_by_role("slider", name=name).fill(str(value))
+
+
+def value(page, label):
+    """The big number under a label of the readout."""
+    return page.locator(
+        f".tk-figures > div:has(.tk-label:text-is('{label}')) .tk-value"
+    ).inner_text()
+
+
+def spoken(page, text):
+    page.get_by_role("status").get_by_text(text).wait_for(state="attached")
+
+
+def rgb(color):
+    return f"rgb({', '.join(str(int(color[at : at + 2], 16)) for at in (1, 3, 5))})"
+
+
+def test_it_replaces_the_picture(url, visit):
+    page = alive(visit(url))
+    assert not page.locator(".tk-picture").is_visible()
+    assert page.locator(".tk-widget").get_attribute("aria-label").startswith("How should")
+
+
+def test_without_scripts_the_picture_stays(url, visit):
+    page = visit(url, java_script_enabled=False)
+    assert page.locator(".tk-picture svg").is_visible()
+
+
+def test_in_print_the_picture_stands_in(url, visit):
+    page = alive(visit(url))
+    page.emulate_media(media="print")
+    assert page.locator(".tk-picture svg").is_visible()
+    assert not page.locator(".tk-widget").is_visible()
+
+
+def test_the_browser_finds_the_same_collisions_as_python(url, visit, sample, buckets):
+    page = visit(url)
+    cuts = [(1, 1), (128, 1), (1, 128), (14, 8), (9, 13), (25, 5), (5, 25), (31, 4), (18, 7)]
+    found = page.evaluate(
+        """async ([cuts, stride, agree]) => {
+            const {sharedBands, chance} = await import("../_static/toolkit/buckets.js");
+            const pairs = agree.length / stride;
+            return cuts.map(([b, r]) => [
+                Array.from({length: pairs}, (_, p) => sharedBands(agree, stride, p, b, r).length)
+                    .map((bands) => bands > 0),
+                [0, 0.3, 0.8, 1].map((s) => chance(s, b, r)),
+            ]);
+        }""",
+        [cuts, sample.agree.shape[1], sample.agree.ravel().tolist()],
+    )
+    for (b, r), (met, chances) in zip(cuts, found, strict=True):
+        widget = Buckets(sample, Bands(b, r))
+        assert met == widget.met().tolist()
+        assert chances == pytest.approx(
+            [Bands(b, r).probability(s) for s in (0, 0.3, 0.8, 1)], abs=1e-12
+        )
+
+
+def test_the_browser_writes_numbers_as_python_does(url, visit):
+    numbers = [0, 0.0123, 0.5, 0.8, 7, 92.5, 999.6, 1234, 99_960, 11_599_336, 2.5e9]
+    shares = [0, 1e-9, 0.001, 0.224, 0.5, 0.98765, 0.9991, 1]
+    written = visit(url).evaluate(
+        """async ([numbers, shares]) => {
+            const shared = await import("../_static/toolkit/widget.js");
+            return [numbers.map(shared.significant), [...shares, NaN].map(shared.percent)];
+        }""",
+        [numbers, shares],
+    )
+    assert written[0] == [significant(number) for number in numbers]
+    assert written[1] == [percent(share) for share in [*shares, float("nan")]]
+
+
+def test_the_reader_guesses_before_anything_is_told(url, visit, buckets):
+    page = alive(visit(url))
+    assert [value(page, name) for name in ("recall", "precision", "candidates")] == ["?"] * 3
+    assert page.get_by_role("slider", name="bands b").count() == 0
+    slide(page, "your guess", 90)
+    page.get_by_role("button", name="Compare", exact=True).click()
+    precision = percent(buckets.outcome()["precision"])
+    guessed = percent(0.9)
+    told = f"You guessed that {guessed} of the candidates are duplicates; {precision} are."
+    assert page.locator(".tk-remark").inner_text() == told
+    assert value(page, "precision") == precision
+    assert page.evaluate("document.activeElement.type") == "range"
+
+
+@pytest.mark.parametrize(("b", "r"), [(9, 13), (25, 5), (1, 20)])
+def test_sliders_change_the_readout_to_what_python_counts(url, visit, sample, b, r):
+    page = skip_guess(alive(visit(url)))
+    slide(page, "bands b", 1)
+    slide(page, "rows r", r)
+    slide(page, "bands b", b)
+    widget = Buckets(sample, Bands(b, r))
+    totals = widget.outcome()
+    assert value(page, "recall") == percent(totals["recall"])
+    assert value(page, "precision") == percent(totals["precision"])
+    assert value(page, "candidates") == significant(round(totals["candidates"]))
+    assert value(page, "chance to meet at 0.8") == percent(Bands(b, r).probability(0.8))
+    spoken(page, widget.summary())
+    assert page.locator(".tk-drawing svg[role=img]").get_attribute("aria-label") == widget.summary()
+
+
+def test_a_cut_that_does_not_fit_makes_the_other_slider_give_way(url, visit):
+    page = skip_guess(alive(visit(url)))
+    slide(page, "bands b", 30)
+    assert page.get_by_role("slider", name="rows r").input_value() == "4"
+    remark = "A signature has 128 numbers, enough for 30 bands of 4 rows"
+    assert page.locator(".tk-remark").inner_text().startswith(remark)
+    spoken(page, remark)
+    slide(page, "rows r", 32)
+    assert page.get_by_role("slider", name="bands b").input_value() == "4"
+    slide(page, "rows r", 31)
+    assert page.locator(".tk-remark").inner_text() == ""
+
+
+def test_the_keyboard_does_it_all(url, visit, sample):
+    page = alive(visit(url))
+    page.keyboard.press("Tab")  # the guess
+    page.keyboard.press("ArrowRight")
+    assert page.get_by_role("slider", name="your guess").input_value() == "51"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # compare, and on to the first slider
+    page.keyboard.press("ArrowLeft")
+    assert page.get_by_role("slider", name="bands b").input_value() == "13"
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    assert page.get_by_role("slider", name="rows r").input_value() == "9"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Home")
+    first = sample.documents[0]
+    pair = page.get_by_role("slider", name="pair", exact=True)
+    said = pair.get_attribute("aria-valuetext")
+    assert said.startswith(f"Documents {first[0]} and {first[1]}, Jaccard")
+    assert page.locator(".tk-caption").inner_text() == said
+
+
+def mark(page, pair):
+    """Where a pair's mark stands on the page, found as a reader finds it: by its ring."""
+    page.get_by_role("slider", name="pair", exact=True).fill(str(pair))
+    return page.locator("canvas.tk-marks").evaluate(
+        """(canvas) => {
+            const ring = [17, 24, 39], {width, height} = canvas;
+            const pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+            const xs = [], ys = [];
+            for (let at = 0; at < pixels.length; at += 4) {
+                if (pixels[at + 3] === 255 && ring.every((v, k) => pixels[at + k] === v)) {
+                    xs.push((at / 4) % width); ys.push(Math.floor(at / 4 / width));
+                }
+            }
+            const middle = (of) => (Math.min(...of) + Math.max(...of)) / 2 / devicePixelRatio;
+            return {x: middle(xs), y: middle(ys)};
+        }"""
+    )
+
+
+def test_pointing_at_a_mark_tells_of_its_pair_and_a_click_keeps_it(url, visit, sample):
+    page = skip_guess(alive(visit(url, reduced_motion="reduce")))
+    pair = 520
+    place = mark(page, pair)
+    mark(page, 0)
+    canvas = page.locator("canvas.tk-marks")
+    i, j = sample.documents[pair]
+    expected = f"Documents {i} and {j}, Jaccard {sample.jaccard[pair]:.3f}"
+    canvas.hover(position=place)
+    assert page.locator(".tk-caption").inner_text().startswith(expected)
+    page.mouse.move(5, 5)
+    assert not page.locator(".tk-caption").inner_text().startswith(expected)
+    canvas.click(position=place)
+    page.mouse.move(5, 5)
+    assert page.locator(".tk-caption").inner_text().startswith(expected)
+    assert page.get_by_role("slider", name="pair", exact=True).input_value() == str(pair)
+
+
+def test_a_pairs_signature_shows_the_bands_in_which_it_meets(url, visit, sample, buckets):
+    page = skip_guess(alive(visit(url)))
+    for pair in (100, 450, 599):
+        page.get_by_role("slider", name="pair", exact=True).fill(str(pair))
+        bits = "".join(f"{byte:08b}" for byte in sample.agree[pair])
+        whole = [band for band in range(14) if bits[band * 8 : band * 8 + 8] == "1" * 8]
+        caption = page.locator(".tk-caption").inner_text()
+        assert f"{bits.count('1')} of 128 numbers agree" in caption
+        assert ("They never meet" in caption) == (not whole)
+        assert page.locator(".tk-whole").count() == len(whole)
+        if 0 < len(whole) <= 6:
+            assert f"in band {', '.join(str(band + 1) for band in whole)}." in caption
+
+
+def test_a_link_carries_the_state(url, visit, buckets):
+    page = alive(visit(f"{url}#{buckets.id}.b=9&r=13&selected=30"))
+    assert page.get_by_role("slider", name="bands b").input_value() == "9"
+    assert page.get_by_role("slider", name="rows r").input_value() == "13"
+    assert page.get_by_role("slider", name="pair", exact=True).input_value() == "30"
+    slide(page, "rows r", 12)
+    page.wait_for_url(f"**/page.html#{buckets.id}.b=9&r=12&selected=30")
+    page.evaluate(f"location.hash = '{buckets.id}.b=7'")
+    page.wait_for_function("document.querySelector('.tk-controls input').value === '7'")
+
+
+@pytest.mark.parametrize(
+    "state", ["b=9999&r=99", "b=0&r=-3", "b=x&nonsense=1", "selected=9999", "="]
+)
+def test_a_link_with_nonsense_is_harmless(url, visit, buckets, state):
+    page = alive(visit(f"{url}#{buckets.id}.{state}"))
+    page.locator(".tk-caption").get_by_text("Documents").wait_for()
+
+
+def test_a_link_carries_nothing_but_what_is_meant_to_be_linked(url, visit, buckets):
+    page = alive(visit(f"{url}#{buckets.id}.revealed=1&selected=30"))
+    page.wait_for_function("document.querySelector('.tk-drawing input').value === '30'")
+    assert page.get_by_role("button", name="Skip", exact=True).is_visible()
+
+
+def test_two_widgets_on_a_page_keep_apart(sample, publish, visit):
+    pair = [Buckets(sample, Bands(14, 8)), Buckets(sample, Bands(9, 13))]
+    page = visit(publish("".join(widget.html() for widget in pair)))
+    page.locator(".tk-alive canvas").nth(1).wait_for()
+    second = page.locator(f"#{pair[1].id}")
+    second.get_by_role("button", name="Skip", exact=True).click()
+    second.get_by_role("slider", name="rows r").fill("10")
+    page.wait_for_url(f"**#{pair[1].id}.r=10")
+    assert (
+        page.locator(f"#{pair[0].id}").get_by_role("button", name="Skip", exact=True).is_visible()
+    )
+
+
+def hit_pixels(page):
+    """How many pixels of the canvas have the present colour of `hit`."""
+    return page.evaluate(
+        """() => {
+            const canvas = document.querySelector("canvas.tk-marks");
+            const probe = document.querySelector(".tk-mark-found");
+            const want = getComputedStyle(probe).fill.match(/\\d+/g).slice(0, 3).map(Number);
+            const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            let count = 0;
+            for (let at = 0; at < data.length; at += 4) {
+                if (want.every((value, k) => data[at + k] === value)) count++;
+            }
+            return count;
+        }"""
+    )
+
+
+def test_the_theme_is_followed_at_once(url, visit, shot):
+    page = skip_guess(alive(visit(url, reduced_motion="reduce")))
+    light, dark = tokens()["hit"]
+    fill = "getComputedStyle(document.querySelector('.tk-mark-found')).fill"
+    assert page.evaluate(fill) == rgb(light)
+    assert hit_pixels(page) > 500
+    shot(page, "buckets-light")
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    assert page.evaluate(fill) == rgb(dark)
+    assert hit_pixels(page) > 500
+    shot(page, "buckets-dark")
+
+
+def test_where_no_one_says_the_systems_theme_is_followed(buckets, publish, visit):
+    page = skip_guess(alive(visit(publish(buckets.html()), reduced_motion="reduce")))
+    page.evaluate("delete document.documentElement.dataset.theme")
+    for scheme, color in zip(("light", "dark"), tokens()["hit"], strict=True):
+        page.emulate_media(color_scheme=scheme)
+        fill = "getComputedStyle(document.querySelector('.tk-mark-found')).fill"
+        assert page.evaluate(fill) == rgb(color)
+        page.wait_for_timeout(50)
+        assert hit_pixels(page) > 500
+
+
+def frames(page):
+    """How many pictures the canvas shows after a slider moves, until it rests."""
+    return page.evaluate(
+        """async () => {
+            const canvas = document.querySelector("canvas.tk-marks");
+            const slider = document.querySelector(".tk-controls input");
+            slider.value = 4;
+            slider.dispatchEvent(new Event("input"));
+            const seen = new Set([canvas.toDataURL()]);
+            for (let at = 0; at < 60; at++) {
+                await new Promise(requestAnimationFrame);
+                seen.add(canvas.toDataURL());
+            }
+            return seen.size;
+        }"""
+    )
+
+
+def test_nothing_moves_for_readers_who_want_no_motion(url, visit):
+    assert frames(skip_guess(alive(visit(url, reduced_motion="reduce")))) == 1
+    page = skip_guess(alive(visit(url, reduced_motion="no-preference")))
+    page.wait_for_timeout(600)
+    assert frames(page) > 2
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("revealed", [False, True])
+def test_nothing_serious_for_accessibility(url, visit, theme, revealed):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = alive(visit(url))
+    page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+    if revealed:
+        skip_guess(page)
+        for fold in page.locator("summary").all():
+            fold.click()
+        page.locator("tbody tr").first.wait_for()
+    found = Axe().run(page).response["violations"]
+    faults = [
+        (fault["id"], [node["html"][:120] for node in fault["nodes"]])
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+    ]
+    assert faults == []
+
+
+@pytest.mark.parametrize("width", [320, 400, 820, 1200])
+def test_it_fits_every_width(url, visit, shot, width):
+    page = skip_guess(alive(visit(url, width=width, height=1150, reduced_motion="reduce")))
+    for fold in page.locator("summary").all():
+        fold.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    canvas = page.locator("canvas.tk-marks").bounding_box()
+    assert canvas["width"] == pytest.approx(width - 20, abs=8)
+    page.set_viewport_size({"width": 500, "height": 900})
+    page.wait_for_function("document.querySelector('canvas.tk-marks').clientWidth > 450")
+    page.set_viewport_size({"width": width, "height": 1150})
+    page.wait_for_function(f"document.querySelector('canvas.tk-marks').clientWidth <= {width}")
+    for fold in page.locator("summary").all():
+        fold.click()
+    shot(page, f"buckets-{width}")
+
+
+def test_the_table_gives_the_same_numbers(url, visit, sample, buckets):
+    page = skip_guess(alive(visit(url)))
+    page.get_by_text("The same data as a table").click()
+    rows = page.locator("tbody tr")
+    rows.first.wait_for()
+    cells = rows.nth(16).locator("td").all_inner_texts()
+    inside = (sample.jaccard >= 0.8) & (sample.jaccard < 0.85)
+    weight = sample.stands_for[inside]
+    expected = Bands(14, 8).probability(sample.jaccard[inside])
+    assert cells == [
+        "0.80–0.85",
+        significant(round(weight.sum())),
+        percent((weight * expected).sum() / weight.sum()),
+        percent((weight * buckets.met()[inside]).sum() / weight.sum()),
+    ]
+    slide(page, "bands b", 2)
+    page.wait_for_function(
+        "was => document.querySelectorAll('tbody tr')[16].cells[3].innerText !== was", arg=cells[3]
+    )
+
+
+def test_words_of_another_language_need_no_code(buckets, publish, visit):
+    state = buckets.state()
+    state["words"] = {name: f"<{name}>" for name in state["words"]} | {"recall": "召回率"}
+    buckets.words = state["words"]
+    page = visit(publish(buckets.html()))
+    page.get_by_role("button", name="<skip>", exact=True).click()
+    page.get_by_text("召回率", exact=True).wait_for()
+    assert json.dumps(state["words"])  # the page took them from the state alone

@@ -1,0 +1,295 @@
+"""Checks, wrong answers, and the judge that runs them.
+
+A check is a plain function of ``(answer, rng)`` in ``tests/labs/PART/NAME/checks.py``. It calls the
+learner's functions through ``answer``, gets its expected values from an oracle of its own, and
+compares with ``expect``. ``wrong.py`` beside it holds plausible wrong answers: when a check fails,
+each is run on the same input, and the hint of the one that did the same as the learner is shown.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from toolkit import course
+from toolkit.classroom.answer import Answer, Call, LearnerError
+from toolkit.classroom.codec import CodecError
+from toolkit.classroom.compare import difference
+
+PUBLIC_SEED = 0
+"""The seed of the checks in a notebook; grading draws a secret one."""
+
+T = TypeVar("T")
+_running: ContextVar[Answer] = ContextVar("_running")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check of a question."""
+
+    question: str
+    points: int
+    hints: tuple[str, ...]
+    function: Callable[[Answer, np.random.Generator], None]
+
+    @property
+    def knows(self) -> str:
+        """What passing it shows: the first line of its docstring, or its name in words."""
+        doc = (self.function.__doc__ or "").strip().splitlines()
+        return doc[0].rstrip(".") if doc else self.function.__name__.replace("_", " ")
+
+    def rng(self, seed: int) -> np.random.Generator:
+        """The check's own generator: other checks, and their order, do not touch it."""
+        key = zlib.crc32(f"{self.question}/{self.function.__name__}".encode())
+        return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(key,)))
+
+
+@dataclass(frozen=True, slots=True)
+class WrongAnswer:
+    """A plausible mistake, and the hint that mends it."""
+
+    question: str
+    hint: str
+    name: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """Everything a lab is judged by."""
+
+    chapter: str
+    checks: tuple[Check, ...]
+    wrong: tuple[WrongAnswer, ...]
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """The questions in order of first appearance."""
+        return tuple(dict.fromkeys(check.question for check in self.checks))
+
+    def of(self, question: str) -> tuple[Check, ...]:
+        """A question's checks.
+
+        Raises:
+            CourseError: the lab has no such question.
+        """
+        found = tuple(check for check in self.checks if check.question == question)
+        if not found:
+            questions = ", ".join(self.questions)
+            raise course.CourseError(
+                f"{self.chapter} has no question {question!r}; it has {questions}"
+            )
+        return found
+
+    def hints(self, question: str) -> tuple[str, ...]:
+        """A question's general hints, from the vaguest to the plainest."""
+        return tuple(hint for check in self.of(question) for hint in check.hints)
+
+    def points(self, question: str) -> int:
+        """What a question is worth."""
+        return sum(check.points for check in self.of(question))
+
+
+class Mismatch(AssertionError):  # noqa: N818  (it is no error: the check worked)
+    """What ``expect`` raises: the call that gave the value, both values, and where they differ."""
+
+    def __init__(self, call: Call | None, actual: Any, expected: Any, how: str) -> None:
+        super().__init__(how or f"{actual!r}, expected {expected!r}")
+        self.call, self.actual, self.expected, self.how = call, actual, expected, how
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a question's checks found.
+
+    Attributes:
+        knows: what each passed check shows, in order.
+        failure: what the first failing check raised; ``None`` when all passed.
+        hint: the hint of the wrong answer that did the same as the learner, if one did.
+    """
+
+    question: str
+    points: int
+    possible: int
+    knows: tuple[str, ...] = ()
+    failure: Mismatch | LearnerError | CodecError | None = None
+    call: Call | None = None
+    hint: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check of the question passed."""
+        return self.failure is None
+
+
+def question(
+    name: str, *, points: int = 1, hints: Sequence[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a check of a question. The hints of a question's checks add up, in order."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        _registered(function).append(Check(name, points, tuple(hints), function))
+        return function
+
+    return register
+
+
+def wrong(question: str, *, hint: str, name: str | None = None) -> Callable[[T], T]:
+    """Make a function or class a wrong answer; it stands in for the learner's of the same name."""
+
+    def register(value: T) -> T:
+        called = name or value.__name__  # type: ignore[attr-defined]
+        _registered(value).append(WrongAnswer(question, hint, called, value))
+        return value
+
+    return register
+
+
+def expect(actual: Any, expected: Any, *, rtol: float = 1e-9, atol: float = 1e-12) -> None:
+    """Require a value that the learner's code gave to equal the oracle's, by type and tolerance.
+
+    Args:
+        actual: what ``answer`` returned, or something computed from it.
+        expected: the oracle's value.
+        rtol, atol: see ``compare.difference``.
+    Raises:
+        Mismatch: they differ.
+    """
+    answer = _running.get(None)
+    if answer is not None:
+        expected = answer.normal(expected)
+    how = difference(actual, expected, rtol, atol)
+    if how is not None:
+        raise Mismatch(_source(answer, actual), actual, expected, how)
+
+
+def require(condition: bool, how: str, actual: Any = None) -> None:
+    """Require a property of what the learner's code gave; ``how`` says what is wrong otherwise.
+
+    Args:
+        condition: whether the property holds.
+        how: a clause such as "it keeps document 3, a copy of document 1".
+        actual: the value in question, to find the call it came from.
+    Raises:
+        Mismatch: it does not hold.
+    """
+    if not condition:
+        answer = _running.get(None)
+        raise Mismatch(_source(answer, actual), actual, None, how)
+
+
+@cache
+def load(chapter: str) -> Checks:
+    """A chapter's checks and wrong answers.
+
+    Raises:
+        CourseError: the chapter is not in the table of contents.
+    """
+    homes = course.chapter(chapter)
+    checks = [c for c in _module(homes.checks, chapter) if isinstance(c, Check)]
+    wrongs = [w for w in _module(homes.wrong, chapter) if isinstance(w, WrongAnswer)]
+    return Checks(chapter, tuple(checks), tuple(wrongs))
+
+
+def judge(
+    checks: Checks, question: str, namespace: Mapping[str, Any], seed: int = PUBLIC_SEED
+) -> Verdict:
+    """Run a question's checks on a notebook's names, in this process."""
+    verdict = run(checks, question, lambda: Answer.of(namespace), seed)
+    if verdict.passed:
+        return verdict
+    return replace(verdict, hint=matching_hint(checks, question, namespace, seed))
+
+
+def run(checks: Checks, question: str, connect: Callable[[], Answer], seed: int) -> Verdict:
+    """Run a question's checks, each on an ``Answer`` of its own, whoever is at the other end."""
+    points, knows = 0, []
+    failure: Mismatch | LearnerError | CodecError | None = None
+    call = None
+    for check in checks.of(question):
+        found, log = _attempt(check, connect(), seed)
+        if found is None:
+            points += check.points
+            knows.append(check.knows)
+        elif failure is None:
+            failure = found
+            call = found.call if isinstance(found, Mismatch) else log[-1] if log else None
+    possible = checks.points(question)
+    return Verdict(question, points, possible, tuple(knows), failure, call)
+
+
+def matching_hint(
+    checks: Checks, question: str, namespace: Mapping[str, Any], seed: int = PUBLIC_SEED
+) -> str | None:
+    """The hint of the wrong answer that does on the failing check's input what theirs does."""
+    for check in checks.of(question):
+        found, log = _attempt(check, Answer.of(namespace), seed)
+        if found is None:
+            continue
+        for candidate in checks.wrong:
+            if candidate.question != question:
+                continue
+            stand_in = {**namespace, candidate.name: candidate.value}
+            same, twin = _attempt(check, Answer.of(stand_in), seed)
+            if type(same) is type(found) and _same_log(log, twin):
+                return candidate.hint
+    return None
+
+
+def _attempt(
+    check: Check, answer: Answer, seed: int
+) -> tuple[Mismatch | LearnerError | CodecError | None, list[Call]]:
+    token = _running.set(answer)
+    try:
+        check.function(answer, check.rng(seed))
+    except (Mismatch, LearnerError, CodecError) as failure:
+        return failure, answer.log
+    except Exception as error:
+        call = answer.log[-1] if answer.log else None
+        how = f"it can't be used as the question asks ({type(error).__name__}: {error})"
+        return Mismatch(call, call.result if call else None, None, how), answer.log
+    finally:
+        _running.reset(token)
+    return None, answer.log
+
+
+def _same_log(one: list[Call], other: list[Call]) -> bool:
+    return len(one) == len(other) and all(map(_same_call, one, other))
+
+
+def _same_call(one: Call, other: Call) -> bool:
+    if one.error or other.error:
+        return bool(one.error and other.error and one.error.kind == other.error.kind)
+    return difference(one.result, other.result) is None
+
+
+def _source(answer: Answer | None, actual: Any) -> Call | None:
+    log = [] if answer is None else answer.log
+    exact = [call for call in log if call.result is actual and actual is not None]
+    return exact[-1] if exact else log[-1] if log else None
+
+
+def _registered(value: Any) -> list[Any]:
+    entries: list[Any] = vars(sys.modules[value.__module__]).setdefault("_registered", [])
+    return entries
+
+
+def _module(path: Path, chapter: str) -> list[Any]:
+    name = f"toolkit_labs.{chapter.replace('/', '.')}.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.exists():
+        raise course.CourseError(f"{chapter} has no {path.name}; it belongs at {path}")
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return list(vars(module).get("_registered", []))

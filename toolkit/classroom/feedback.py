@@ -1,0 +1,143 @@
+"""What a check says back: rich in JupyterLab, plain in a terminal, one text for both.
+
+A message is a list of lines in a little Markdown (`code` and **strong**), rendered twice.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from toolkit.classroom.answer import Call, LearnerError
+from toolkit.classroom.checks import Mismatch, Verdict
+from toolkit.classroom.codec import CodecError
+from toolkit.classroom.compare import short
+
+TONES = {
+    "right": "var(--tk-hit, #009E73)",
+    "wrong": "var(--tk-missed, #D55E00)",
+    "plain": "var(--tk-ours, #0072B2)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something the classroom says.
+
+    Attributes:
+        tone: "right", "wrong" or "plain": the colour of the edge; the words say the same.
+        lines: sentences with `code` and **strong**; one that starts with four spaces is code.
+        rows: a table under them, its first row the header.
+    """
+
+    tone: str
+    lines: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...] = ()
+
+    def __repr__(self) -> str:
+        text = [re.sub(r"\*\*(.+?)\*\*", r"\1", line) for line in self.lines]
+        if self.rows:
+            widths = [max(map(len, column)) for column in zip(*self.rows, strict=True)]
+            text += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in self.rows]
+        return "\n".join(text)
+
+    def _repr_html_(self) -> str:
+        parts = [_line_html(line) for line in self.lines]
+        if self.rows:
+            parts.append(_table_html(self.rows))
+        edge = f"border-left:4px solid {TONES[self.tone]};padding:.4em 0 .4em .9em;margin:.3em 0"
+        return f'<div role="status" style="{edge};max-width:48em">{"".join(parts)}</div>'
+
+
+def verdict_message(verdict: Verdict, hints: Sequence[str]) -> Message:
+    """What to say of a question's checks.
+
+    Args:
+        verdict: what they found.
+        hints: the question's general hints; the first is shown when no wrong answer's fits.
+    """
+    if verdict.passed:
+        points = f"{verdict.points} of {_points(verdict.possible)}"
+        known = tuple(f"✓ {what}" for what in verdict.knows)
+        return Message("right", (f"**{verdict.question} passed** · {points}", *known))
+    lines = [f"**{verdict.question} not yet** · {_failure(verdict)}", *_own_lines(verdict)]
+    if verdict.hint:
+        lines.append(f"Hint: {verdict.hint}")
+    elif hints:
+        more = f" `lab.hint({verdict.question!r})` shows the next." if len(hints) > 1 else ""
+        lines.append(f"Hint 1 of {len(hints)}: {hints[0]}{more}")
+    if verdict.points:
+        lines.append(f"So far {verdict.points} of {_points(verdict.possible)}.")
+    return Message("wrong", tuple(lines))
+
+
+def progress_message(chapter: str, scores: Mapping[str, tuple[int | None, int]]) -> Message:
+    """A table of a lab's questions: points earned (``None``: not tried) and possible."""
+    total = sum(earned or 0 for earned, _ in scores.values())
+    possible = sum(points for _, points in scores.values())
+    rows = [("question", "points", "")]
+    for question, (earned, points) in scores.items():
+        state = "not tried" if earned is None else "passed" if earned == points else "not yet"
+        rows.append((question, f"{earned or 0} of {points}", state))
+    head = f"**{chapter}** · {total} of {_points(possible)}"
+    return Message("right" if total == possible else "plain", (head,), tuple(rows))
+
+
+def _failure(verdict: Verdict) -> str:
+    failure, call = verdict.failure, verdict.call
+    if isinstance(failure, LearnerError):
+        if failure.kind == "NotDefinedError":
+            return f"{failure.message} yet. Run the cell that defines it, then check again."
+        return f"{_call(call)} raised **{failure}**."
+    if isinstance(failure, CodecError):
+        return f"{_call(call)}: {failure}."
+    assert isinstance(failure, Mismatch)
+    if call is None:
+        return f"{failure}."
+    gave = f"{_call(call)} gave **{short(call.result)}**"
+    if failure.how:
+        return f"{gave}: {failure.how}."
+    if failure.actual is not call.result:
+        gave += f", which makes **{short(failure.actual)}**"
+    expected, actual = short(failure.expected), short(failure.actual)
+    if expected == actual:
+        expected = repr(failure.expected)
+    return f"{gave}, expected **{expected}**."
+
+
+def _call(call: Call | None) -> str:
+    if call is None:
+        return "it"
+    args = [short(arg, 40) for arg in call.args]
+    args += [f"{name}={short(value, 40)}" for name, value in call.kwargs.items()]
+    return f"`{call.function}({', '.join(args)})`"
+
+
+def _own_lines(verdict: Verdict) -> list[str]:
+    if not isinstance(verdict.failure, LearnerError):
+        return []
+    return [f"    line {line} in {name}: {text}" for name, line, text in verdict.failure.lines]
+
+
+def _points(number: int) -> str:
+    return f"{number} point" if number == 1 else f"{number} points"
+
+
+def _line_html(line: str) -> str:
+    if line.startswith("    "):
+        return f'<pre style="margin:.2em 0">{html.escape(line.strip())}</pre>'
+    text = html.escape(line, quote=False)
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
+    text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
+    return f'<p style="margin:.2em 0">{text}</p>'
+
+
+def _table_html(rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col" style="text-align:left">{cell}</th>' for cell in rows[0])
+    body = "".join(
+        "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in row) + "</tr>"
+        for row in rows[1:]
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,1 @@
+"""Preparing text for training: duplicates, shuffles, tokenizers, records."""

@@ -1,0 +1,153 @@
+"""Locality-sensitive hashing: the pairs of documents that share a bucket.
+
+Comparing all pairs of n documents takes n (n - 1) / 2 comparisons. Each band of a signature is
+the key of a bucket instead, and only documents that meet in a bucket are compared.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Int64, UInt32, UInt64
+
+from .bands import Bands
+from .compiled import compiled
+from .hashing import B, mix
+from .minhash import EMPTY
+
+
+def candidate_pairs_plain(
+    signatures: UInt32[np.ndarray, "documents num_perm"], bands: Bands
+) -> set[tuple[int, int]]:
+    """``candidate_pairs`` in so many words: a dictionary of buckets, and every pair in each."""
+    buckets = defaultdict(list)
+    for document, signature in enumerate(signatures):
+        if (signature == EMPTY).all():
+            continue
+        for band in range(bands.b):
+            rows = signature[band * bands.r : (band + 1) * bands.r]
+            buckets[band, rows.tobytes()].append(document)
+    return {pair for bucket in buckets.values() for pair in combinations(bucket, 2)}
+
+
+def candidate_pairs(
+    signatures: UInt32[np.ndarray, "documents num_perm"], bands: Bands
+) -> Int64[np.ndarray, "pairs 2"]:
+    """The pairs of documents whose signatures agree on all rows of at least one band.
+
+    Buckets are told apart by a 64-bit hash of their rows, which at worst (2^-64 a pair) compares
+    a pair too many. Documents with the same signature are bucketed once, however many they are,
+    so memory is that of the answer; an empty document is in no bucket.
+
+    Args:
+        signatures: from ``MinHasher.signatures``.
+        bands: the split; b * r may leave the last values of a signature unused.
+    Returns:
+        Rows (i, j) with i < j, in ascending order, without repeats.
+    Raises:
+        TypeError: signatures of another dtype than uint32.
+        ValueError: signatures are no matrix, or have fewer than b * r values.
+    Source:
+        Indyk, Motwani, Approximate nearest neighbors, 1998; Mining of Massive Datasets, 3.4.
+    """
+    _check(signatures, bands)
+    documents = np.flatnonzero((signatures != EMPTY).any(axis=1))
+    whole = band_keys(signatures[documents], 1, signatures.shape[1])[:, 0]
+    _, first, group = np.unique(whole, return_index=True, return_inverse=True)
+    members = documents[np.argsort(group, kind="stable")]
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=len(first)))])
+
+    pairs_of_groups = _meetings(band_keys(signatures[documents[first]], bands.b, bands.r))
+    pairs = _expand(pairs_of_groups, members, offsets)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def _meetings(keys: UInt64[np.ndarray, "groups b"]) -> Int64[np.ndarray, "pairs 2"]:
+    """Pairs of rows that agree in some column, each once; and every row with itself."""
+    found = [np.repeat(np.arange(len(keys)), 2).reshape(-1, 2)]
+    for band in range(keys.shape[1]):
+        order = np.argsort(keys[:, band], kind="stable")
+        _, sizes = np.unique(keys[:, band], return_counts=True)
+        room = np.empty(((sizes * (sizes - 1) // 2).sum(), 2), dtype=np.int64)
+        found.append(room[: _first_meetings(keys, band, order, room)].copy())
+    return np.concatenate(found)
+
+
+@compiled
+def band_keys(
+    signatures: UInt32[np.ndarray, "documents num_perm"], b: int, r: int
+) -> UInt64[np.ndarray, "documents b"]:
+    """A 64-bit hash of the r rows of each of b bands."""
+    keys = np.zeros((len(signatures), b), dtype=np.uint64)
+    for document in range(len(signatures)):
+        for band in range(b):
+            h = np.uint64(0)
+            for row in range(band * r, (band + 1) * r):
+                h = mix(h * B + np.uint64(signatures[document, row]))
+            keys[document, band] = h
+    return keys
+
+
+@compiled
+def _first_meetings(
+    keys: UInt64[np.ndarray, "groups b"],
+    band: int,
+    order: Int64[np.ndarray, " groups"],
+    found: Int64[np.ndarray, "room 2"],
+) -> int:
+    """Write the pairs that share a bucket of this band and none before it; how many they are."""
+    count = 0
+    start = 0  # of the bucket that position i lies in
+    for i in range(len(order)):
+        if keys[order[i], band] != keys[order[start], band]:
+            start = i
+        for j in range(start, i):
+            met = False
+            for earlier in range(band):
+                met |= keys[order[i], earlier] == keys[order[j], earlier]
+            if not met:
+                found[count, 0] = order[j]
+                found[count, 1] = order[i]
+                count += 1
+    return count
+
+
+@compiled
+def _expand(
+    pairs: Int64[np.ndarray, "pairs_of_groups 2"],
+    members: Int64[np.ndarray, " documents"],
+    offsets: Int64[np.ndarray, " groups+1"],
+) -> Int64[np.ndarray, "pairs 2"]:
+    """Pairs of groups as pairs of their members; a group with itself, as all pairs within it."""
+    total = 0
+    for row in range(len(pairs)):
+        g, h = pairs[row, 0], pairs[row, 1]
+        size = offsets[g + 1] - offsets[g]
+        total += size * (size - 1) // 2 if g == h else size * (offsets[h + 1] - offsets[h])
+    expanded = np.empty((total, 2), dtype=np.int64)
+    count = 0
+    for row in range(len(pairs)):
+        g, h = pairs[row, 0], pairs[row, 1]
+        for i in range(offsets[g], offsets[g + 1]):
+            for j in range(i + 1 if g == h else offsets[h], offsets[h + 1]):
+                expanded[count, 0] = min(members[i], members[j])
+                expanded[count, 1] = max(members[i], members[j])
+                count += 1
+    return expanded
+
+
+def _check(signatures: UInt32[np.ndarray, "documents num_perm"], bands: Bands) -> None:
+    if getattr(signatures, "dtype", None) != np.uint32:
+        got = getattr(signatures, "dtype", type(signatures).__name__)
+        raise TypeError(f"signatures must be a uint32 array from MinHasher.signatures, got {got}")
+    if signatures.ndim != 2:
+        raise ValueError(
+            f"signatures must have two axes, documents and num_perm, got shape {signatures.shape}"
+        )
+    if bands.b * bands.r > signatures.shape[1]:
+        raise ValueError(
+            f"{bands.b} bands of {bands.r} rows need signatures of {bands.b * bands.r} values, "
+            f"got {signatures.shape[1]}: raise num_perm or choose smaller bands"
+        )

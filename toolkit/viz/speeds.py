@@ -1,0 +1,88 @@
+"""``Speeds``: one case of a benchmark's JSON as a table with bars, quality beside speed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from toolkit.viz.style import STATIC
+from toolkit.viz.text import significant
+
+
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """Ours and each peer: a bar of seconds, the ratio to ours, and the quality each reached.
+
+    Args:
+        case: one of the ``"cases"`` of a benchmark's results.
+        machine, date: where and when it was measured.
+    """
+
+    case: Mapping[str, Any]
+    machine: str
+    date: str
+
+    @classmethod
+    def read(cls, results: Path) -> list[Speeds]:
+        """Every case of a results file, in order."""
+        found = json.loads(results.read_text(encoding="utf-8"))
+        machine = found["machine"]
+        where = f"{machine['cpu']}, {machine['cores']} cores"
+        return [cls(case, where, found["date"]) for case in found["cases"]]
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The columns' names."""
+        return ("", "seconds", "times ours", *self.case["quality"])
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """Ours first, then the peers: name, seconds, ratio (with its quartiles), quality."""
+        case = self.case
+        rows = [("ours", significant(case["ours"]), "1", *map(_share, case["quality"].values()))]
+        for name, peer in case["peers"].items():
+            low, high = map(significant, peer["spread"])
+            ratio = f"{significant(peer['ratio'])} ({low} to {high})"
+            quality = [_share(peer["quality"].get(key)) for key in case["quality"]]
+            rows.append((name, significant(peer["seconds"]), ratio, *quality))
+        return rows
+
+    def __repr__(self) -> str:
+        rows = [self.header, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        return "\n".join([*lines, self._measured()])
+
+    def _repr_html_(self) -> str:
+        case = self.case
+        times = [case["ours"], *(peer["seconds"] for peer in case["peers"].values())]
+        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.header)
+        body = "".join(map(_row_html, self.rows, (time / max(times) for time in times)))
+        css = "".join((STATIC / name).read_text("utf-8") for name in ("tokens.css", "speeds.css"))
+        return (
+            f'<div class="tk tk-speeds"><style>{css}</style><div class="tk-scroll" tabindex="0" '
+            f'role="region" aria-label="{escape(case["name"])}"><table><thead><tr>{head}</tr>'
+            f"</thead><tbody>{body}</tbody></table></div><p>{escape(self._measured())}</p></div>"
+        )
+
+    def _measured(self) -> str:
+        return f"{self.case['name']}: medians, quartiles in brackets; {self.machine}, {self.date}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _row_html(row: tuple[str, ...], length: float) -> str:
+    name, seconds, *rest = row
+    kind = "ours" if name == "ours" else "peer"
+    bar = f'<span class="tk-bar tk-{kind}" style="width:{100 * length:.1f}%"></span>'
+    cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+    return (
+        f'<tr><th scope="row">{escape(name)}</th><td class="tk-time">{bar}'
+        f"<span>{seconds}</span></td>{cells}</tr>"
+    )
