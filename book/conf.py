@@ -37,8 +37,7 @@ extensions = [
     "notebooks",
     "widgets",
 ]
-exclude_patterns = ["_build", "_ext", "_static", "_templates", "**.ipynb_checkpoints"]
-templates_path = ["_templates"]
+exclude_patterns = ["_build", "_ext", "_static", "**.ipynb_checkpoints"]
 external_toc_path = "_toc.yml"
 use_multitoc_numbering = False
 bibtex_bibfiles = ["references.bib"]
@@ -89,7 +88,11 @@ html_show_copyright = False
 html_context = {"default_mode": "auto"}
 html_theme_options = {
     "home_page_in_toc": True,
-    "logo": {"text": project, "image_light": "_static/logo.svg", "image_dark": "_static/logo.svg"},
+    "logo": {
+        "text": project,
+        "image_light": "_static/favicon.svg",
+        "image_dark": "_static/favicon.svg",
+    },
     "navbar_persistent": [],
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",

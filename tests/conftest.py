@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 CHROMIUM_FLAGS = [
     "--headless",
@@ -63,3 +70,90 @@ def workspace(tmp_path, monkeypatch):
     """A workspace of the test's own, so that no learner's progress is touched."""
     monkeypatch.setenv("TOOLKIT_WORKSPACE", str(tmp_path / "workspace"))
     return tmp_path / "workspace"
+
+
+class JupyterLab:
+    """A running JupyterLab: ``url`` opens its notebook, ``hosts`` are those its page asked."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.hosts: set[str] = set()
+
+    def open(self, chromium: Browser, **options) -> Page:
+        page = chromium.new_page(**options)
+        page.set_default_timeout(60_000)
+        page.on("request", lambda request: self._note(request.url))
+        page.goto(self.url)
+        page.locator(".jp-NotebookPanel").first.wait_for()
+        self.wait_for_kernels(page, 1)
+        return page
+
+    def wait_for_kernels(self, page: Page, count: int) -> None:
+        """Wait until the kernels are idle, with a page connected: before that Run asks for one."""
+        address, _, query = self.url.partition("?")
+        api = address.split("/lab")[0] + "/api/kernels?" + query
+        for _ in range(480):
+            with urllib.request.urlopen(api) as answer:
+                kernels = json.load(answer)
+            ready = [k for k in kernels if k["connections"] and k["execution_state"] == "idle"]
+            if len(ready) == count:
+                return
+            page.wait_for_timeout(250)
+        pytest.fail(f"kernels not ready: {kernels}")
+
+    def run_all(self, page: Page) -> None:
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+
+    def _note(self, url: str) -> None:
+        if url.startswith("http"):
+            self.hosts.add(url.split("/")[2].split(":")[0])
+
+
+@pytest.fixture
+def jupyterlab(tmp_path: Path) -> Iterator[Callable[..., JupyterLab]]:
+    """Starts JupyterLab by a command, for a user with an empty home, and stops it at the end."""
+    home = tmp_path / "home"
+    own = {
+        "HOME": home,
+        "IPYTHONDIR": home / "ipython",
+        "JUPYTER_CONFIG_DIR": home / "config",
+        "JUPYTER_DATA_DIR": home / "data",
+        "JUPYTER_RUNTIME_DIR": home / "runtime",
+    }
+
+    @contextmanager
+    def running(command: list[str], environment: dict[str, str]) -> Iterator[JupyterLab]:
+        server = subprocess.Popen(
+            command,
+            env={**environment, **{name: str(path) for name, path in own.items()}},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        said: list[str] = []
+        try:
+            for line in server.stdout or ():
+                said.append(line)
+                if found := re.search(r"http://(?:localhost|127\.0\.0\.1):\S+", line):
+                    yield JupyterLab(found.group())
+                    return
+            pytest.fail("JupyterLab did not start: " + "".join(said))
+        finally:
+            os.killpg(server.pid, signal.SIGINT)
+            server.communicate(timeout=60)
+
+    with ExitStack() as stack:
+        yield lambda command, environment: stack.enter_context(running(command, environment))
+
+
+@pytest.fixture
+def shot() -> Callable[..., None]:
+    """``shot(page, name)`` keeps a screenshot in ``$TOOLKIT_SHOTS``, if that is set."""
+
+    def keep(page: Page, name: str, **options) -> None:
+        if folder := os.environ.get("TOOLKIT_SHOTS"):
+            page.screenshot(path=Path(folder) / f"{name}.png", **options)
+
+    return keep

@@ -27,8 +27,8 @@ def inputs(root: Path) -> Iterator[Path]:
             below = path.relative_to(root / folder).parts
             if path.suffix in suffixes and below[0] != "_build":
                 yield path
-    if (root / "constraints.txt").exists():
-        yield root / "constraints.txt"
+    # The versions of everything else, and what the kernels are told.
+    yield from filter(Path.exists, (root / "constraints.txt", root / "book" / "conf.py"))
 
 
 def fingerprint(root: Path) -> str:

@@ -18,9 +18,13 @@ sys.path.insert(0, str(course.root() / "book" / "_ext"))
 
 
 def sphinx(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
-    """Build ``source`` with the book's own configuration, warnings as errors."""
+    """Build ``source`` with the book's own configuration, warnings as errors.
+
+    Every page is read and written anew (``-E``): Sphinx would not notice a changed extension. Only
+    the execution of cells comes from the cache.
+    """
     book = course.root() / "book"
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-b", "html"]
+    command = [sys.executable, "-m", "sphinx", "-E", "-W", "--keep-going", "-b", "html"]
     command += ["-c", str(book), str(source), str(target)]
     return subprocess.run(command, capture_output=True, text=True, timeout=280)
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from freshness import cache_folder
+from jupyter_cache import get_cache
 
 from toolkit import course
 
@@ -79,14 +81,15 @@ def test_nothing_hangs_over_the_edge(chromium, origin, name):
             assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def widget_outputs(site: Path, name: str) -> int:
+def widget_outputs(name: str) -> int:
     """How many outputs of the executed page are widgets, whether or not they made it to HTML."""
-    executed = site.parent / "jupyter_execute" / f"{name}.ipynb"
-    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
-    bundles = [o.get("data", {}) for cell in cells for o in cell.get("outputs", [])]
-    html = ["".join(b.get("text/html", "")) for b in bundles]
-    live = ["application/vnd.jupyter.widget-view+json" in b for b in bundles]
-    return sum(one or "tk-home" in text for one, text in zip(live, html, strict=True))
+    cache = get_cache(cache_folder(course.root()))
+    source = str(course.root() / "book" / f"{name}.md")
+    newest = max(record.pk for record in cache.list_cache_records() if record.uri == source)
+    cells = cache.get_cache_bundle(newest).nb.cells
+    bundles = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    live = "application/vnd.jupyter.widget-view+json"
+    return sum(live in data or "tk-home" in data.get("text/html", "") for data in bundles)
 
 
 def dead_widgets(page: Page, expected: int) -> list[str]:
@@ -114,15 +117,15 @@ def dead_widgets(page: Page, expected: int) -> list[str]:
 
 
 @pytest.mark.parametrize("name", course.chapters())
-def test_every_widget_is_alive(chromium, origin, site, name):
+def test_every_widget_is_alive(chromium, origin, name):
     with tab(chromium, origin) as (page, wrong):
         page.goto(f"{origin}{name}.html")
-        assert dead_widgets(page, widget_outputs(site, name)) == []
+        assert dead_widgets(page, widget_outputs(name)) == []
         assert wrong == []
 
 
-def test_dead_widgets_would_be_noticed(chromium, origin, site):
-    (name, count), *_ = [(c, n) for c in course.chapters() if (n := widget_outputs(site, c))]
+def test_dead_widgets_would_be_noticed(chromium, origin):
+    (name, count), *_ = [(c, n) for c in course.chapters() if (n := widget_outputs(c))]
     with tab(chromium, origin) as (page, _):
         page.route("**/_static/toolkit/*.js", lambda route: route.abort())
         page.goto(f"{origin}{name}.html")

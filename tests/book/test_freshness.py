@@ -23,6 +23,7 @@ def root(tmp_path):
         "toolkit/viz/static/new.js",
         "benchmarks/results/data/dedup.json",
         "book/data/input.csv",
+        "book/conf.py",
         "constraints.txt",
     ],
 )

@@ -81,7 +81,9 @@ def test_tolerance_is_the_callers():
 def test_values_are_written_on_one_short_line():
     pair = namedtuple("pair", "a b")
     assert short({"b", "a"}) == "{'a', 'b'}"
-    assert short(1 / 3) == "0.333333"
+    assert short({10, 9, 11}) == "{9, 10, 11}"
+    assert short({"a", 1, None}) == "{'a', 1, None}"
+    assert short(1 / 3) == "0.3333"
     assert short([1, (2,), {"k": None}]) == "[1, (2,), {'k': None}]"
     assert short(set(range(100))).endswith("91 more}")
     assert len(short(list(range(10**6)))) <= 60

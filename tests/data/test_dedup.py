@@ -210,6 +210,7 @@ def test_permutations_are_bijections_and_fewer_are_the_first_of_more():
     assert (a % 2 == 1).all()
     assert len(set(a.tolist())) == 128
     assert len(set(b.tolist())) == 128
+    assert (a >> 1 != b >> 1).all()
     for short, long in zip(permutations(64, seed=5), (a, b), strict=True):
         assert (short == long[:64]).all()
 
@@ -321,6 +322,7 @@ def test_the_same_rows_in_different_bands_are_different_buckets():
 def test_one_largest_value_does_not_make_a_document_empty():
     signatures = np.array([[5, 2**32 - 1], [5, 7]], dtype=np.uint32)
     assert candidate_pairs(signatures, Bands(2, 1)).tolist() == [[0, 1]]
+    assert candidate_pairs_plain(signatures, Bands(2, 1)) == {(0, 1)}
 
 
 def test_a_thousand_copies_give_each_pair_once():

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-import signal
 import socket
-import subprocess
 import sys
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +19,8 @@ from toolkit.classroom.jupyter import command, environment, open_lab
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+    from tests.conftest import JupyterLab
 
 PAGE = """\
 ---
@@ -85,9 +83,9 @@ def test_a_port_that_is_none(tmp_path: Path, port: int) -> None:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+def served(tmp_path: Path, jupyterlab: Callable[..., JupyterLab]) -> tuple[Path, JupyterLab]:
     """A small course in JupyterLab, for a user whose own python3 kernel is broken."""
-    root, home = tmp_path / "course", tmp_path / "home"
+    root = tmp_path / "course"
     (root / "book" / "data").mkdir(parents=True)
     shutil.copytree(course.root() / ".jupyter", root / ".jupyter")
     shutil.copy(course.root() / "book" / "jupytext.toml", root / "book")
@@ -95,36 +93,12 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     (root / "README.md").write_text("# Read me\n\nOnly *text*.\n")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1", id="a")])
     nbformat.write(notebook, root / "book" / "start.ipynb")
-    kernel = home / "data" / "kernels" / "python3" / "kernel.json"
+    kernel = tmp_path / "home" / "data" / "kernels" / "python3" / "kernel.json"
     kernel.parent.mkdir(parents=True)
     broken = {"argv": ["/nowhere/python"], "display_name": "Broken", "language": "python"}
     kernel.write_text(json.dumps(broken))
-    settings = {
-        "HOME": str(home),
-        "JUPYTER_CONFIG_DIR": str(home / "config"),
-        "JUPYTER_DATA_DIR": str(home / "data"),
-        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
-    }
-    server = subprocess.Popen(
-        command(root / "book" / "start.ipynb", root, None, browser=False),
-        env={**environment(root), **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    said = []
-    try:
-        for line in server.stdout or ():
-            said.append(line)
-            found = re.search(r"http://(?:localhost|127\.0\.0\.1):\S+", line)
-            if found:
-                break
-        else:
-            pytest.fail("JupyterLab did not start: " + "".join(said))
-        yield root, found.group()
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.communicate(timeout=60)
+    start = command(root / "book" / "start.ipynb", root, None, browser=False)
+    return root, jupyterlab(start, environment(root))
 
 
 def double_click(page: Page, name: str) -> None:
@@ -133,24 +107,19 @@ def double_click(page: Page, name: str) -> None:
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_pages_open_as_notebooks_and_run(chromium: Browser, served: tuple[Path, str]) -> None:
+def test_pages_open_as_notebooks_and_run(
+    chromium: Browser, served: tuple[Path, JupyterLab]
+) -> None:
     from playwright.sync_api import expect
 
-    root, url = served
-    page = chromium.new_page()
-    page.set_default_timeout(60_000)
-    hosts = set()
-    page.on("request", lambda request: hosts.add(request.url.split("/")[2].split(":")[0]))
-    page.goto(url)
-    expect(page.locator(".jp-NotebookPanel")).to_be_visible(timeout=60_000)
-
+    root, lab = served
+    page = lab.open(chromium)
     double_click(page, "data")
     double_click(page, "page.md")
     shown = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
     expect(shown.locator("h1")).to_contain_text("A page")
-    wait_for_kernels(page, url, 2)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
+    lab.wait_for_kernels(page, 2)
+    lab.run_all(page)
     expect(shown.locator(".jp-OutputArea-output")).to_have_text("42\n", timeout=60_000)
 
     page.keyboard.press("Control+s")
@@ -162,19 +131,5 @@ def test_pages_open_as_notebooks_and_run(chromium: Browser, served: tuple[Path, 
     expect(shown.locator("h1")).to_contain_text("Read me")
     expect(page.locator(".jp-Dialog")).to_have_count(0)
     expect(page.locator(".Toastify__toast")).to_have_count(0)
-    assert hosts <= {"localhost", "127.0.0.1"}
+    assert lab.hosts <= {"localhost", "127.0.0.1"}
     page.close()
-
-
-def wait_for_kernels(page: Page, url: str, count: int) -> None:
-    """Wait until the kernels are idle, with a page connected: before that Run asks for one."""
-    address, _, query = url.partition("?")
-    api = address.split("/lab")[0] + "/api/kernels?" + query
-    for _ in range(240):
-        with urllib.request.urlopen(api) as answer:
-            kernels = json.load(answer)
-        ready = [k for k in kernels if k["connections"] and k["execution_state"] == "idle"]
-        if len(ready) == count:
-            return
-        page.wait_for_timeout(250)
-    pytest.fail(f"kernels not ready: {kernels}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -77,18 +76,6 @@ def buckets(sample: PairSample) -> Buckets:
 @pytest.fixture
 def on_site(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOOLKIT_SITE", "1")
-
-
-@pytest.fixture
-def shot() -> Callable:
-    """Keep a screenshot in the folder that TOOLKIT_SHOTS names, if it names one."""
-
-    def keep(page, name: str) -> None:
-        if folder := os.environ.get("TOOLKIT_SHOTS"):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=Path(folder) / f"{name}.png")
-
-    return keep
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 from playwright.sync_api import expect
+
+from toolkit import course
+from toolkit.classroom.jupyter import command, environment
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -45,80 +39,22 @@ heard
 """
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def ask(url: str) -> object:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return json.load(answer)
-
-
-def wait_for(ready, what: str, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if ready():
-                return
-        except OSError:
-            pass
-        time.sleep(0.2)
-    raise TimeoutError(f"{what} did not come within {seconds:g} s")
-
-
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[str]:
-    """A JupyterLab with settings of its own, on a folder with the notebook."""
-    work = tmp_path / "work"
-    work.mkdir()
+def lab(tmp_path: Path, jupyterlab):
+    """A JupyterLab on a folder with the notebook."""
     cells = [nbformat.v4.new_code_cell(source.strip()) for source in (DRAW, LISTEN)]
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), work / "t.ipynb")
-    settings = tmp_path / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text(
-        json.dumps({"fetchNews": "false", "checkForUpdates": False})
-    )
-    port = free_port()
-    own = {
-        "JUPYTER_CONFIG_DIR": tmp_path / "config",
-        "JUPYTER_DATA_DIR": tmp_path / "data",
-        "JUPYTERLAB_SETTINGS_DIR": tmp_path / "settings",
-        "IPYTHONDIR": tmp_path / "ipython",
-    }
-    environment = os.environ | {name: str(path) for name, path in own.items()}
-    environment.pop("TOOLKIT_SITE", None)
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
-    command += ["--ip=127.0.0.1", f"--port={port}", "--IdentityProvider.token="]
-    command += [f"--ServerApp.root_dir={work}", "--LabApp.news_url=null"]
-    command += ["--LabApp.expose_app_in_browser=True"]
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=work)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(lambda: ask(f"{url}/api"), "JupyterLab")
-        yield url
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def connected(lab: str) -> bool:
-    kernels = ask(f"{lab}/api/kernels")
-    return any(one["connections"] and one["execution_state"] == "idle" for one in kernels)
+    notebook = tmp_path / "t.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), notebook)
+    start = command(notebook, tmp_path, None, browser=False)
+    settings = environment(course.root())
+    settings.pop("TOOLKIT_SITE", None)
+    return jupyterlab([*start, "--LabApp.expose_app_in_browser=True"], settings)
 
 
 def test_a_click_in_the_widget_reaches_python(lab, chromium, shot):
-    page = chromium.new_page(viewport={"width": 1100, "height": 1300})
-    page.set_default_timeout(60_000)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"{lab}/lab/tree/t.ipynb?reset")
-    wait_for(lambda: connected(lab), "the kernel")
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name=re.compile("^Run All Cells")).first.click()
+    page = lab.open(chromium, viewport={"width": 1100, "height": 1300})
+    lab.run_all(page)
 
     widget = page.locator(".tk-widget").first
     expect(widget.locator("canvas.tk-marks")).to_be_visible(timeout=60_000)
@@ -143,6 +79,5 @@ def test_a_click_in_the_widget_reaches_python(lab, chromium, shot):
     expect(found).to_have_css("fill", "rgb(45, 212, 167)")
     expect(page.locator("#jupyterlab-splash")).to_be_hidden()
     shot(page, "buckets-jupyterlab-dark")
-    outside = [url for url in asked if not url.startswith((lab, "data:", "blob:"))]
     page.close()
-    assert outside == []
+    assert lab.hosts <= {"localhost", "127.0.0.1"}

@@ -55,7 +55,7 @@ MAX_ITEMS = 10_000
 
 _ATOMS = {NoneType, bool, float, str, bytes}
 _DICTS = {dict, Counter, OrderedDict, defaultdict}
-_DRAINED: tuple[type, ...] = (Iterator, type({}.keys()), type({}.values()), type({}.items()))
+_DRAINED: Any = (Iterator, type({}.keys()), type({}.values()), type({}.items()))
 
 
 class CodecError(Exception):

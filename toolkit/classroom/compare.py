@@ -8,7 +8,7 @@ for the Python number of its kind, and an int for a float of the same value.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ def difference(actual: Any, expected: Any, rtol: float = 1e-9, atol: float = 1e-
 
 
 def short(value: Any, width: int = 60) -> str:
-    """A value on one line of about ``width`` characters: sets sorted, floats to six digits."""
+    """A value on one line of about ``width`` characters: sets sorted, floats to four digits."""
     return _clip(_text(value), width)
 
 
@@ -66,13 +66,13 @@ def _text(value: Any, depth: int = 0) -> str:
         case bool() | None | int() | str() | bytes() as plain:
             return repr(plain if not isinstance(plain, str | bytes) else plain[:80])
         case float() as number:
-            return f"{number:.6g}"
+            return f"{number:.4g}"
         case list() as items:
             return "[" + _join(items, depth) + "]"
         case tuple() as items:
             return "(" + _join(items, depth) + ("," if len(items) == 1 else "") + ")"
         case set() | frozenset() as items:
-            texts = sorted(_text(item, depth + 1) for item in items)
+            texts = [_text(item, depth + 1) for item in _in_order(items)]
             return "{" + _cut(texts[:9], len(texts)) + "}" if texts else "set()"
         case dict() as rows:
             texts = [
@@ -86,6 +86,13 @@ def _text(value: Any, depth: int = 0) -> str:
             return f"tensor {str(other.dtype).removeprefix('torch.')} {tuple(other.shape)}"
         case other:
             return repr(other)
+
+
+def _in_order(items: Set[Any]) -> list[Any]:
+    try:
+        return sorted(items)
+    except TypeError:
+        return sorted(items, key=repr)
 
 
 def _join(items: Sequence[Any], depth: int) -> str:

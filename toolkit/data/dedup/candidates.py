@@ -14,7 +14,7 @@ from jaxtyping import Int64, UInt32, UInt64
 
 from .bands import Bands
 from .compiled import compiled
-from .hashing import B, mix
+from .hashing import mix
 from .minhash import EMPTY
 
 
@@ -85,7 +85,7 @@ def band_keys(
         for band in range(b):
             h = np.uint64(0)
             for row in range(band * r, (band + 1) * r):
-                h = mix(h * B + np.uint64(signatures[document, row]))
+                h = mix(h + np.uint64(signatures[document, row]))
             keys[document, band] = h
     return keys
 
