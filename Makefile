@@ -28,7 +28,7 @@ test: lint
 
 book: setup
 	@$(BIN)/toolkit assets get $(ASSETS)
-	$(BIN)/sphinx-build -W --keep-going -b html book book/_build/html
+	$(BIN)/sphinx-build -E -W --keep-going -b html book book/_build/html
 	@echo "Open book/_build/html/index.html, or serve it with: make serve"
 
 serve: book

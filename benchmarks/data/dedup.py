@@ -11,16 +11,17 @@ Signatures
     Predicted: hashing words once and rolling over them saves building 5.6 million strings, which
     is most of the peers' time; permuting 32-bit numbers rather than 64-bit ones does as many again
     at once. At least 5 times rensa and 15 times datasketch with xxh32.
-    Measured: 9 times rensa, 12 times datasketch with xxh32, 19 times with sha1, while other work
-    kept both cores busy. Recall and precision are of candidates, the same bands being cut from
-    each one's signatures: recall is the same within 0.003. Precision is not a merit of one hash:
+    Measured: 8 times rensa, 13 times datasketch with xxh32, 26 times with sha1. Short of the 15:
+    half of our time goes into casefolding and decoding Python strings, before any loop of ours.
+    Recall and precision are of candidates, the same bands being cut from each one's signatures:
+    recall is the same within 0.003. Precision is not a merit of one hash:
     over six seeds ours gave 0.55 to 0.70 million candidates where P(s) summed over all pairs
     expects 0.67, because pairs come in large clusters that collide together.
 Pairs
     Predicted: the same pairs as datasketch's index at the same bands, in a tenth of its time, since
     Python's dictionaries and sets are left out of every inner loop.
-    Measured: 11 times, at recall 0.999 and 0.996. What ``MinHashLSH(threshold=0.8)`` gives out of
-    the box, at its own bands and without exact verification, takes 8 times as long as ours, misses
+    Measured: 16 times, at recall 0.999 and 0.996. What ``MinHashLSH(threshold=0.8)`` gives out of
+    the box, at its own bands and without exact verification, takes 6 times as long as ours, misses
     a quarter of the pairs, and half of what it reports is none.
 Where ours loses
     On a small corpus, the first time: compiling the loops takes seconds, once a machine, where the

@@ -3,6 +3,9 @@
 A solution is a MyST notebook whose answers stand between ``# BEGIN SOLUTION`` and
 ``# END SOLUTION``; the lab has ``...`` in their place. A cell tagged ``q1`` holds the answer to
 that question. The metadata of both says which lab this is, so a renamed copy is still known.
+
+jupytext and nbformat are imported where they are used: they take seconds to load, and a learner's
+``Lab`` needs neither.
 """
 
 from __future__ import annotations
@@ -17,14 +20,13 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-import jupytext
-import nbformat
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING, Any
 
 from toolkit import course
 from toolkit.classroom import progress
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 _SOLUTION = re.compile(
     r"^(?P<indent>[ \t]*)# BEGIN SOLUTION\n(?P<body>.*?)^[ \t]*# END SOLUTION(?:\n|\Z)", re.M | re.S
@@ -35,6 +37,8 @@ _MARKERS = re.compile(r"^[ \t]*# (?:BEGIN|END) SOLUTION(?:\n|\Z)", re.M)
 
 def solution(chapter: str) -> NotebookNode:
     """A chapter's solution as a notebook."""
+    import jupytext
+
     path = course.chapter(chapter).solution
     return jupytext.reads(path.read_text(encoding="utf-8"), fmt="md:myst")
 
@@ -67,6 +71,8 @@ def make_lab(chapter: str) -> str:
     Raises:
         CourseError: the solution names another lab, or tags no question.
     """
+    import nbformat
+
     source = solution(chapter)
     about = dict(source.metadata.get("toolkit", {}))
     if about.get("lab") != chapter:
@@ -114,8 +120,8 @@ def make_labs(*, check: bool = False) -> list[str]:
 @cache
 def metadata(chapter: str) -> dict[str, Any]:
     """What a lab's notebook says of itself: lab, version, given names by question, hash."""
-    lab = nbformat.read(course.chapter(chapter).lab, as_version=4)
-    return dict(lab.metadata["toolkit"])
+    lab = json.loads(course.chapter(chapter).lab.read_text(encoding="utf-8"))
+    return dict(lab["metadata"]["toolkit"])
 
 
 def library(chapter: str) -> ModuleType:
@@ -129,6 +135,8 @@ def lab_of(notebook: Path) -> str:
     Raises:
         CourseError: it is not a notebook, or not one of the course's labs.
     """
+    import jupytext
+
     try:
         about = jupytext.read(notebook).metadata.get("toolkit", {})
     except FileNotFoundError:
