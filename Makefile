@@ -2,6 +2,8 @@
 #   make lab     open the course in JupyterLab       make book    build the site
 #   make test    lint, then the tests (SLOW=1: all)  make serve   build and serve the site
 #   make lint    ruff, mypy, import-linter           make bench   ours against the peers
+#   make setup   only make or refresh .venv          make lock    pin the newest versions
+#   make help    show this
 # PORT=8000 picks the port of lab and serve; NEWEST=1 installs the newest releases.
 
 PYTHON ?= python3
@@ -43,5 +45,5 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lock:
+lock: setup
 	@$(BIN)/python tools/lock.py $(HOLD)

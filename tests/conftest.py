@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from toolkit.doctor import CHROMIUM_COMMANDS
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -53,7 +55,7 @@ def chromium() -> Iterator[Browser]:
     """A Chromium that Playwright drives; where a browser is required, its absence is a failure."""
     from playwright.sync_api import sync_playwright
 
-    path = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+    path = next(filter(None, map(shutil.which, CHROMIUM_COMMANDS)), None)
     if path is None:
         reason = "there is no Chromium on PATH: install Debian's package `chromium`"
         if os.environ.get("REQUIRE_BROWSER") == "1":
@@ -150,10 +152,11 @@ def jupyterlab(tmp_path: Path) -> Iterator[Callable[..., JupyterLab]]:
 
 @pytest.fixture
 def shot() -> Callable[..., None]:
-    """``shot(page, name)`` keeps a screenshot in ``$TOOLKIT_SHOTS``, if that is set."""
+    """``shot(page, name)`` keeps a screenshot in ``$TOOLKIT_SHOTS``, or in ``shots`` if SLOW=1."""
 
     def keep(page: Page, name: str, **options) -> None:
-        if folder := os.environ.get("TOOLKIT_SHOTS"):
+        default = Path(__file__).parent.parent / "shots" if os.environ.get("SLOW") == "1" else None
+        if folder := os.environ.get("TOOLKIT_SHOTS") or default:
             page.screenshot(path=Path(folder) / f"{name}.png", **options)
 
     return keep

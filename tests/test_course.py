@@ -78,6 +78,12 @@ def test_a_name_that_is_no_chapters_is_refused(name):
         course.homes(name)
 
 
+@pytest.mark.parametrize("name", ["serving/class", "data/import", "models/async"])
+def test_a_word_of_pythons_own_is_no_chapters_name(name):
+    with pytest.raises(course.CourseError, match="a word of Python's own: take another name"):
+        course.parse(name)
+
+
 def test_a_package_without_its_course_says_so(monkeypatch, tmp_path):
     course.root.cache_clear()
     monkeypatch.setattr(course, "__file__", str(tmp_path / "toolkit" / "course.py"))

@@ -41,11 +41,27 @@ def test_an_absent_asset_says_what_it_disables_and_how_to_get_it(capsys):
     ) in lines
 
 
+def test_a_damaged_asset_is_called_so(tmp_path):
+    (tmp_path / "cache" / "license-texts").mkdir(parents=True)
+    sentence = by_name()["license-texts"].sentence
+    assert sentence.startswith("license-texts is damaged, which disables the chapter")
+
+
 def test_what_is_absent_does_not_fail_but_what_is_missing_does(monkeypatch):
     assert doctor.doctor() == 0
-    monkeypatch.setattr(doctor, "_version", lambda package: None)
+    monkeypatch.setitem(sys.modules, "numba", None)
     assert by_name()["numba"].state == "missing"
     assert doctor.doctor() == 1
+
+
+@pytest.mark.parametrize("package", ["torch", "triton", "numba"])
+def test_an_installed_package_that_does_not_import_is_missing(monkeypatch, package):
+    monkeypatch.setattr(doctor.platform, "system", lambda: "Linux")
+    monkeypatch.setitem(sys.modules, package, None)
+    finding = by_name()[package]
+    assert finding.state == "missing"
+    assert finding.value.startswith("does not import: ")
+    assert finding.sentence.startswith(f"{package} does not import, which disables ")
 
 
 def test_no_browser_and_no_node(monkeypatch):
@@ -53,6 +69,20 @@ def test_no_browser_and_no_node(monkeypatch):
     found = by_name()
     assert found["Chromium"].state == found["Node"].state == "absent"
     assert "browser tests" in found["Chromium"].disables
+
+
+@pytest.mark.parametrize(
+    "command", ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+)
+def test_chromium_by_any_of_its_names(monkeypatch, command):
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if name == command else None)
+    assert by_name()["Chromium"].value == f"/bin/{command}"
+
+
+def test_a_disk_that_is_nearly_full(monkeypatch):
+    usage = shutil.disk_usage("/")._replace(free=10**8)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    assert by_name()["disk"].sentence.startswith("disk is nearly full, which disables fetching")
 
 
 def test_a_gpu(monkeypatch):
@@ -84,11 +114,19 @@ def test_a_probe_that_fails_is_a_finding(monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", refuse)
     finding = by_name()["disk"]
     assert (finding.state, finding.value) == ("missing", "no answer")
+    assert finding.sentence == (
+        "disk could not be examined (no answer): mend that, then run `toolkit doctor` again"
+    )
 
 
 def test_a_wrong_path_variable_is_reported(monkeypatch, tmp_path):
     monkeypatch.setenv("TOOLKIT_ASSETS_PATH", str(tmp_path / "nowhere"))
-    assert "which is not a folder" in by_name()["assets"].value
+    finding = by_name()["assets"]
+    assert "which is not a folder" in finding.value
+    assert finding.sentence == (
+        f"assets could not be examined ({finding.value}): "
+        "mend that, then run `toolkit doctor` again"
+    )
 
 
 def test_a_piped_report_is_plain_and_unbroken(capsys, tmp_path):

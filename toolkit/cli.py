@@ -36,7 +36,10 @@ def lab(
     from toolkit.classroom import notebooks
     from toolkit.classroom.jupyter import open_lab
 
-    notebook = notebooks.copy_to_workspace(chapter or _unfinished())
+    chapter = _with_lab(chapter or _unfinished())
+    notebook = notebooks.copy_to_workspace(chapter)
+    if older := notebooks.outdated(notebook):
+        typer.echo(f"{older}: rename yours to have a new copy made")
     raise typer.Exit(open_lab(notebook, course.root(), port=port, browser=browser))
 
 
@@ -48,14 +51,17 @@ def check(
     """Run a lab's notebook from top to bottom and check its questions."""
     import jupytext
 
-    from toolkit.classroom import checks, notebooks, progress
+    from toolkit.classroom import checks, notebooks
     from toolkit.classroom.lab import Lab
 
     path = Path(notebook)
-    if notebook in course.chapters() and not path.exists():
-        path = progress.workspace() / f"{notebook}.ipynb"
-    chapter = notebooks.lab_of(path)
-    wanted = [question] if question else checks.load(chapter).questions
+    if not path.suffix and not path.is_file():
+        path = _own_copy(notebook)
+    chapter = _with_lab(notebooks.lab_of(path))
+    found = checks.load(chapter)
+    wanted = [found.of(question)[0].question] if question else found.questions
+    if older := notebooks.outdated(path):
+        typer.echo(f"{older}: a question may have changed")
     cells = [cell.source for cell in jupytext.read(path).cells if cell.cell_type == "code"]
     names, failures = notebooks.run_cells(cells)
     for failure in failures:
@@ -130,16 +136,46 @@ def _unfinished() -> str:
     return course.chapters()[0]
 
 
+def _with_lab(chapter: str) -> str:
+    lab = course.chapter(chapter).lab
+    if not lab.exists():
+        raise course.CourseError(f"there is no {lab}: `toolkit make-labs` makes it")
+    return chapter
+
+
+def _own_copy(chapter: str) -> Path:
+    from toolkit.classroom import progress
+
+    path = progress.workspace() / f"{course.chapter(chapter).chapter}.ipynb"
+    if not path.exists():
+        raise course.CourseError(
+            f"you have no copy of {chapter} yet: `toolkit lab {chapter}` makes it"
+        )
+    return path
+
+
 def main() -> None:
     """Run the command; a mistake of the user's is one sentence on stderr and exit code 2."""
     try:
-        app()
+        status = app(prog_name="toolkit", standalone_mode=False)
     except (course.CourseError, AssetError) as error:
-        print(f"toolkit: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        status = _complain(str(error))
+    except typer.TyperException as error:
+        message = error.format_message().rstrip(".")  # none where the help was shown instead
+        status = _complain(f"{message}; see `toolkit --help`") if message else error.exit_code
+    except OSError as error:
+        what = f"{error.filename} can't be used" if error.filename else "the system refused"
+        reason = error.strerror or error
+        status = _complain(f"{what} ({reason}): mend that, then run the same command again")
     except KeyboardInterrupt:
         print("toolkit: stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+        status = 130
+    raise SystemExit(status or 0)
+
+
+def _complain(sentence: str) -> int:
+    print(f"toolkit: {sentence}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

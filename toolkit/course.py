@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from keyword import iskeyword
 from pathlib import Path
 
 import yaml
@@ -26,6 +27,10 @@ PARTS = {
 
 class CourseError(Exception):
     """A mistake the person at the keyboard can mend: one sentence, shown without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback."""
+        return [str(self)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +86,20 @@ def chapters() -> tuple[str, ...]:
 
 
 def parse(chapter: str) -> str:
-    """Refuse anything that is not written ``PART/NAME`` with a known part; return it unchanged."""
+    """Refuse anything that is not written ``PART/NAME`` with a known part; return it unchanged.
+
+    NAME becomes a module's name, so it can't be one of Python's own words.
+    """
     part, _, name = chapter.partition("/")
     if part not in PARTS or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         parts = ", ".join(PARTS)
         raise CourseError(
             f"{chapter!r} is not PART/NAME with a part among {parts}, such as data/dedup"
+        )
+    if iskeyword(name):
+        raise CourseError(
+            f"{chapter!r} can't be imported, since {name!r} is a word of Python's own: "
+            f"take another name, such as {part}/{name}_1"
         )
     return chapter
 

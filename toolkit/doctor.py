@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from rich.console import Console
@@ -18,7 +18,7 @@ from rich.table import Table
 from toolkit import assets
 from toolkit.assets.store import home
 
-CHROMIUM_COMMANDS = ("chromium", "google-chrome", "chrome")
+CHROMIUM_COMMANDS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LOW_DISK_BYTES = 1e9
 MARKS = {"ok": "[green]ok[/]", "absent": "[yellow]absent[/]", "missing": "[red]missing[/]"}
 
@@ -33,6 +33,7 @@ class Finding:
         value: what was found.
         disables: what can't be done while it is lacking.
         remedy: how to get it.
+        problem: what is wrong with it, where that is more than its state.
     """
 
     name: str
@@ -40,6 +41,13 @@ class Finding:
     value: str
     disables: str = ""
     remedy: str = ""
+    problem: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, what that disables, and what to do."""
+        disabled = f", which disables {self.disables}" if self.disables else ""
+        return f"{self.name} {self.problem or f'is {self.state}'}{disabled}: {self.remedy}"
 
 
 def doctor() -> int:
@@ -59,9 +67,7 @@ def doctor() -> int:
     if lacking:
         console.print()
     for finding in lacking:
-        line = f"{finding.name} is {finding.state}, which disables {finding.disables}: "
-        line += finding.remedy
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(finding.sentence, soft_wrap=True, highlight=False, markup=False)
     return int(any(finding.state == "missing" for finding in results))
 
 
@@ -74,9 +80,13 @@ def _examine(probe: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from probe()
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        name = probe.__name__.strip("_")
-        yield Finding(name, "missing", reason, "what needs it", "mend what the report says of it")
+        yield Finding(
+            probe.__name__.strip("_"),
+            "missing",
+            _first_line(error),
+            remedy="mend that, then run `toolkit doctor` again",
+            problem=f"could not be examined ({_first_line(error)})",
+        )
 
 
 def _python() -> Iterator[Finding]:
@@ -102,22 +112,17 @@ def _disk() -> Iterator[Finding]:
         f"{free / 1e9:.1f} GB free for assets in {home()}",
         "fetching the larger assets",
         "free some space, or set TOOLKIT_ASSETS to a folder on another disk",
+        problem="is nearly full",
     )
 
 
 def _torch() -> Iterator[Finding]:
-    try:
-        import torch
-    except Exception as error:
-        yield Finding(
-            "torch",
-            "missing",
-            f"does not import: {error}",
-            "models, training and kernels",
-            "run `make lab` again, which installs it",
-        )
+    found = _imported("torch", "models, training and kernels")
+    yield found
+    if found.state != "ok":
         return
-    yield Finding("torch", "ok", torch.__version__)
+    import torch
+
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         yield Finding("GPU", "ok", f"{torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}")
@@ -130,29 +135,32 @@ def _torch() -> Iterator[Finding]:
             "measuring the speed of kernels, which are interpreted on the CPU",
             "install the GPU build of torch (README)"
             if cpu_build
-            else "nothing to do where there is none",
+            else "the rest of the course needs none",
         )
     yield from _triton(on_gpu)
 
 
 def _triton(on_gpu: bool) -> Iterator[Finding]:
-    found = _version("triton")
     if platform.system() != "Linux":
         remedy = "open the course in its devcontainer, which is a Linux"
         yield Finding("triton", "absent", "not on this platform", "Triton kernels", remedy)
-    elif found is None:
-        remedy = "run `make lab` again, which installs it"
-        yield Finding("triton", "missing", "not installed", "Triton kernels", remedy)
     else:
         mode = "on the GPU" if on_gpu else "by its interpreter on the CPU (TRITON_INTERPRET=1)"
-        yield Finding("triton", "ok", f"{found}, {mode}")
+        yield _imported("triton", "Triton kernels", f", {mode}")
 
 
 def _numba() -> Iterator[Finding]:
-    found = _version("numba")
-    state: Literal["ok", "missing"] = "ok" if found else "missing"
-    remedy = "run `make lab` again, which installs it"
-    yield Finding("numba", state, found or "not installed", "the chapters' fast loops", remedy)
+    yield _imported("numba", "the chapters' fast loops")
+
+
+def _imported(package: str, disables: str, detail: str = "") -> Finding:
+    try:
+        module = importlib.import_module(package)
+    except Exception as error:
+        reason = f"does not import: {_first_line(error)}"
+        remedy = "delete .venv and run `make lab`, which installs it anew"
+        return Finding(package, "missing", reason, disables, remedy, problem="does not import")
+    return Finding(package, "ok", f"{module.__version__}{detail}")
 
 
 def _chromium() -> Iterator[Finding]:
@@ -186,6 +194,7 @@ def _assets() -> Iterator[Finding]:
             str(here.path or ("damaged" if here.state == "damaged" else "not here yet")),
             entry.purpose,
             f"run `toolkit assets get {entry.name}` ({entry.size / 1e6:.0f} MB)",
+            problem="is damaged" if here.state == "damaged" else "",
         )
 
 
@@ -195,11 +204,8 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 PROBES = (_python, _machine, _disk, _torch, _numba, _chromium, _node, _assets)

@@ -9,6 +9,7 @@ import sys
 import webbrowser
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 USUAL_PORT = 8000
 
@@ -29,7 +30,12 @@ def open_server(folder: str, port: int | None) -> ThreadingHTTPServer:
         return ThreadingHTTPServer(("127.0.0.1", 0), handler)
 
 
-def main(folder: str, port: str | None = None) -> int:
+def main(arguments: list[str]) -> int:
+    if len(arguments) not in (1, 2):
+        return complain("usage: python tools/serve.py FOLDER [PORT]")
+    folder, port = arguments[0], arguments[1] if len(arguments) == 2 else None
+    if not Path(folder).is_dir():
+        return complain(f"there is no folder {folder}: `make book` builds the site")
     if port is not None and not (port.isdecimal() and 0 < int(port) < 65536):
         return complain(f"a port is a number from 1 to 65535, got {port!r}")
     try:
@@ -55,4 +61,4 @@ def complain(sentence: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

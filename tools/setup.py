@@ -33,7 +33,9 @@ LOG = VENV / "setup.log"
 
 OLDEST = (3, 11)
 NAMES = ("python3.11", "python3.12", "python3.13", "python3.14", "python3", "python")
-NEEDED_GB = 4  # .venv with the CPU build of torch takes 2.8 GB; pip unpacks on top of that
+CPU_GB = 4  # .venv with the CPU build of torch takes 2.8 GB; pip unpacks on top of that
+CUDA_GB = 9  # .venv with the CUDA build takes 5.8 GB, its download 1.7 GB
+SOURCES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")  # may offer the CPU build
 AGAIN = "run the same command again"
 
 
@@ -67,7 +69,9 @@ def complain(sentence: str) -> int:
 def is_current() -> bool:
     """Whether ``.venv`` was made here, to the end, from the files as they are now."""
     try:
-        return PYTHON.exists() and STAMP.read_text(encoding="utf-8") == wanted_stamp()
+        if RUNNING.exists() or not PYTHON.exists():
+            return False
+        return STAMP.read_text(encoding="utf-8") == wanted_stamp()
     except OSError:
         return False
 
@@ -111,7 +115,9 @@ def prepare(newest: bool) -> None:
         options = ["--constraint", str(ROOT / "constraints.txt")]
     RUNNING.touch()
     install([*options, "--editable", f"{ROOT}[dev]"])
-    if not newest:
+    if newest:
+        STAMP.unlink(missing_ok=True)  # these are no longer the versions of constraints.txt
+    else:
         STAMP.write_text(wanted_stamp(), encoding="utf-8")
     RUNNING.unlink()
     print(f"Installed in {time.monotonic() - started:.0f} s.", flush=True)
@@ -134,6 +140,12 @@ def platform_problem(system: str, machine: str, is_64_bit: bool) -> str | None:
         f"torch has no build for {system} on {machine}{bits}: "
         "open the folder in its devcontainer, or use a 64-bit Linux machine"
     )
+
+
+def needed_gb(system: str, machine: str) -> int:
+    """The disk that setting up takes, which depends on the build of torch that pip will choose."""
+    takes_cuda = (system, machine) == ("Linux", "x86_64")
+    return CUDA_GB if takes_cuda and not any(map(os.environ.get, SOURCES)) else CPU_GB
 
 
 def find_python() -> str:
@@ -180,7 +192,7 @@ def how_to_get_python() -> str:
 
 def make_venv(python: str) -> None:
     free = shutil.disk_usage(ROOT).free
-    if free < NEEDED_GB * 1e9 and not VENV.exists():
+    if free < needed_gb(platform.system(), platform.machine()) * 1e9 and not VENV.exists():
         raise no_space(ROOT)
     print(f"Making {VENV} with {python}", flush=True)
     done = subprocess.run(
@@ -276,10 +288,12 @@ def explain(said: str) -> str:
 
 def no_space(folder: Path) -> SetupError:
     free = shutil.disk_usage(folder).free / 1e9
+    needed = needed_gb(platform.system(), platform.machine())
+    smaller = " or choose the smaller CPU build of torch (README)" if needed == CUDA_GB else ""
     return SetupError(
-        f"there is too little disk: setting up needs about {NEEDED_GB} GB in {folder} "
-        f"({free:.1f} GB are free; the CUDA build of torch needs 3 GB more) and room for temporary "
-        f"files in TMPDIR; make room, then {AGAIN}"
+        f"there is too little disk: setting up needs about {needed} GB in {folder} "
+        f"({free:.1f} GB are free) and room for temporary files in TMPDIR; "
+        f"make room{smaller}, then {AGAIN}"
     )
 
 

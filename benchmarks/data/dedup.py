@@ -12,7 +12,8 @@ Signatures
     is most of the peers' time; permuting 32-bit numbers rather than 64-bit ones does as many again
     at once. At least 5 times rensa and 15 times datasketch with xxh32.
     Measured: 8 times rensa, 13 times datasketch with xxh32, 26 times with sha1. Short of the 15:
-    half of our time goes into casefolding and decoding Python strings, before any loop of ours.
+    a third to a half of our time goes into casefolding and decoding Python strings, before any
+    loop of ours.
     Recall and precision are of candidates, the same bands being cut from each one's signatures:
     recall is the same within 0.003. Precision is not a merit of one hash:
     over six seeds ours gave 0.55 to 0.70 million candidates where P(s) summed over all pairs
@@ -25,9 +26,9 @@ Pairs
     a quarter of the pairs, and half of what it reports is none.
 Where ours loses
     On a small corpus, the first time: compiling the loops takes seconds, once a machine, where the
-    peers start at once. On memory: every shingle of the corpus is held to verify candidates, 8
-    bytes each, and all candidates at once, where an index of signatures alone holds 512 bytes a
-    document. On hostile input: the hash of words has no secret, so collisions can be made.
+    peers start at once. On memory it holds every shingle's hash to verify candidates, 8 bytes each,
+    and all candidates at once, which a corpus of billions does not allow. On hostile input: the
+    hash of words has no secret, so collisions can be made.
 """
 
 from __future__ import annotations

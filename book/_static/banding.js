@@ -3,7 +3,9 @@
 // the reader presses play, steps, or drags.
 
 const NS = "http://www.w3.org/2000/svg";
-const ROW = 33, TOP = 28, NAMES = 46, BANDS = 146, BAND = 38, BUCKETS = 392, WIDTH = 540;
+const TOP = 28;
+const WIDE = { row: 33, names: 46, bands: 146, band: 38, buckets: 392, chip: 40, width: 540 };
+const PHONE = { row: 39, names: 32, bands: 144, band: 34, buckets: 352, chip: 34, width: 456 };
 const SECONDS_A_STEP = 1.4;
 
 function draw(parent, tag, attributes = {}, text = "") {
@@ -24,7 +26,6 @@ function control(parent, label, text, act) {
   return button;
 }
 
-const middle = (row) => TOP + ROW * row + ROW / 2;
 const list = (names) => new Intl.ListFormat("en").format(names);
 
 /** The groups of rows that share a bucket of `band`, each sorted, singles included. */
@@ -49,35 +50,43 @@ function says(record, step) {
   }
   const same = pairs.filter((pair) => pair.jaccard >= threshold).length;
   return `${pairs.length} of ${total} pairs met in a bucket. Compared word by word, ${same} are ` +
-    `at least ${threshold} similar: one copy of each is kept.`;
+    `at least ${threshold} similar: the first of each is kept.`;
 }
 
-function picture(figure, record) {
+function picture(stage, record, at) {
   const { names, bands, rows, values, pairs, threshold } = record;
-  const height = TOP + ROW * names.length + 6;
-  const svg = draw(figure, "svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img" });
+  const height = TOP + at.row * names.length + 6;
+  const middle = (row) => TOP + at.row * row + at.row / 2;
+  stage.replaceChildren();
+  const svg = draw(stage, "svg", { viewBox: `0 0 ${at.width} ${height}`, role: "img" });
   for (let k = 0; k < bands; k++) {
-    draw(svg, "text", { x: BANDS + BAND * k + 16, y: 18, class: "axis", "data-band": k }, k + 1);
+    draw(svg, "text", { x: at.bands + at.band * k + 16, y: 18, class: "axis", "data-band": k }, k + 1);
   }
-  const heading = draw(svg, "text", { x: BUCKETS, y: 18, class: "heading" });
-  draw(svg, "text", { x: NAMES, y: 18, class: "heading" }, "licence");
+  const heading = draw(svg, "text", { x: at.buckets, y: 18, class: "heading" });
+  draw(svg, "text", { x: at.names, y: 18, class: "heading" }, "licence");
 
   const arcs = pairs.map(({ i, j, jaccard }) => {
     const [a, b] = [middle(i), middle(j)];
-    const path = `M 38 ${a} C ${8 - 4 * (j - i)} ${a}, ${8 - 4 * (j - i)} ${b}, 38 ${b}`;
+    const bend = at.names - 38 - 4 * (j - i);
+    const path = `M ${at.names - 8} ${a} C ${bend} ${a}, ${bend} ${b}, ${at.names - 8} ${b}`;
     return draw(svg, "path", { d: path, class: jaccard >= threshold ? "arc same" : "arc other" });
   });
   const slots = names.map((_, i) =>
-    draw(svg, "rect", { x: BUCKETS - 4, y: middle(i) - 15, width: 40, height: 30, rx: 5, class: "slot" }));
+    draw(svg, "rect", { x: at.buckets - 4, y: middle(i) - 15, width: at.chip, height: 30, rx: 5, class: "slot" }));
   const labels = [], verdicts = [], chips = [];
   names.forEach((name, i) => {
-    labels.push(draw(svg, "text", { x: NAMES, y: middle(i) + 5, class: "name" }, name));
+    labels.push(draw(svg, "text", { x: at.names, y: middle(i) + 5, class: "name" }, name));
     const copy = pairs.find((pair) => pair.j === i && pair.jaccard >= threshold);
     const near = pairs.find((pair) => pair.j === i && pair.jaccard < threshold);
     labels[i].classList.toggle("copy", Boolean(copy));
-    const verdict = copy ? `copy of ${names[copy.i]}: ${copy.jaccard.toFixed(2)}`
-      : near ? `kept: ${near.jaccard.toFixed(2)} to ${names[near.i]}` : "kept";
-    verdicts.push(draw(svg, "text", { x: BUCKETS, y: middle(i) + 5, class: "verdict" }, verdict));
+    const said = copy ? ["near-copy of", `${names[copy.i]}: ${copy.jaccard.toFixed(2)}`]
+      : near ? ["kept:", `${near.jaccard.toFixed(2)} to ${names[near.i]}`] : ["kept"];
+    const lines = at === PHONE ? said : [said.join(" ")];
+    const verdict = draw(svg, "g", { class: "verdict" });
+    lines.forEach((line, k) => {
+      draw(verdict, "text", { x: at.buckets, y: middle(i) + 5 + 17 * (k - (lines.length - 1) / 2) }, line);
+    });
+    verdicts.push(verdict);
     chips.push(Array.from({ length: bands }, (_, k) => {
       const chip = draw(svg, "g", { class: "chip" });
       draw(chip, "rect", { width: 32, height: 24, rx: 4 });
@@ -91,14 +100,14 @@ function picture(figure, record) {
 
   return (step) => {
     const checked = step > bands;
-    heading.textContent = checked ? "after the exact check" : step ? `buckets of band ${step}` : "buckets";
+    heading.textContent = checked ? "exact check" : "buckets";
     const met = new Set();
     for (let k = 0; k < bands; k++) {
       svg.querySelector(`[data-band="${k}"]`).classList.toggle("now", k === step - 1);
       for (const group of groups(record, k)) {
         group.forEach((i, place) => {
           const falls = k === step - 1;
-          const [x, y] = falls ? [BUCKETS + 40 * place, middle(group[0])] : [BANDS + BAND * k, middle(i)];
+          const [x, y] = falls ? [at.buckets + at.chip * place, middle(group[0])] : [at.bands + at.band * k, middle(i)];
           chips[i][k].style.transform = `translate(${x}px, ${y - 12}px)`;
           chips[i][k].classList.toggle("shared", k < step && group.length > 1);
           chips[i][k].classList.toggle("later", k >= step && step > 0);
@@ -110,7 +119,7 @@ function picture(figure, record) {
     slots.forEach((slot, i) => {
       const group = now.find((each) => each[0] === i);
       slot.style.opacity = group || step === 0 ? 1 : 0;
-      slot.setAttribute("width", 40 * (group?.length ?? 1));
+      slot.setAttribute("width", at.chip * (group?.length ?? 1));
       slot.classList.toggle("shared", (group?.length ?? 0) > 1);
     });
     arcs.forEach((arc, n) => {
@@ -127,7 +136,10 @@ export function start(figure) {
   const record = JSON.parse(figure.querySelector('script[type="application/json"]').textContent);
   const stage = figure.querySelector(".stage");
   const last = record.bands + 1;
-  const show = picture(stage, record);
+  const phone = matchMedia("(max-width: 575px)"); // as in course.css
+  const fit = () => picture(stage, record, phone.matches ? PHONE : WIDE);
+  let show = fit();
+  phone.addEventListener("change", () => { show = fit(); show(step); });
   const bar = document.createElement("div");
   bar.className = "controls";
   const readout = document.createElement("p");

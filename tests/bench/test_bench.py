@@ -1,14 +1,16 @@
 """The benchmark harness on cases too small to time, and the benchmarks that are committed."""
 
 import ast
+import importlib
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from toolkit import course
-from toolkit.bench import Case, compare, results
+from toolkit.bench import Case, compare, memory, results
 from toolkit.bench import run as bench_run
 from toolkit.bench.harness import Peer
 from toolkit.bench.load import load
@@ -143,6 +145,7 @@ def test_run_writes_what_pages_read(chapter, monkeypatch):
     assert result["chapter"] == "data/tiny"
     assert [case["quality"] for case in result["cases"]] == [{"length": 2}, {"length": 3}]
     assert result["cases"][0]["peers"]["peer"]["quality"] == {"length": 3}
+    assert [case["params"] for case in result["cases"]] == [{"rounds": 2}, {"rounds": 1}]
     assert asked == [("data/tiny", "small"), ("data/tiny", "large")]
     assert list(path.parent.iterdir()) == [path]
 
@@ -182,6 +185,22 @@ def test_a_missing_benchmark_or_package_is_one_sentence(chapter):
     chapter.benchmark.unlink()
     with pytest.raises(course.CourseError, match=r"there is no benchmarks/data/tiny\.py"):
         load("data/tiny")
+
+
+@pytest.mark.parametrize(("name", "line"), [("PACKAGES", "PACKAGES ="), ("cases", "def cases")])
+def test_a_benchmark_without_its_parts_is_one_sentence(chapter, name, line):
+    chapter.benchmark.write_text(BENCHMARK.replace(line, line.replace(name, "something_else")))
+    with pytest.raises(course.CourseError, match=rf"benchmarks/data/tiny\.py has no {name}:"):
+        bench_run("data/tiny")
+
+
+def test_a_system_that_tells_no_peak_memory_is_refused_before_anything_runs(chapter, monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    monkeypatch.setattr(results, "compare", lambda *_, **__: pytest.fail("measured"))
+    importlib.reload(memory)
+    for call in (lambda: bench_run("data/tiny"), lambda: memory.rise_mib("data/tiny", "small")):
+        with pytest.raises(course.CourseError, match="peak memory can't be measured on"):
+            call()
 
 
 def test_the_machine_is_described_without_its_name():

@@ -175,6 +175,52 @@ def test_the_landing_pages_figure_tells_what_its_record_says(chromium, origin):
         copies = [p for p in record["pairs"] if p["jaccard"] >= record["threshold"]]
         assert 0 < len(copies) < len(record["pairs"])
         assert page.locator("figure.banding .name.copy").count() == len({p["j"] for p in copies})
+        said = page.locator("figure.banding .verdict").all_text_contents()
+        assert sum(verdict.startswith("near-copy of ") for verdict in said) == len(copies)
+
+
+def test_the_landing_page_says_how_to_start_and_to_test(chromium, origin):
+    with tab(chromium, origin) as (page, _):
+        page.goto(f"{origin}index.html")
+        commands = page.locator("div.highlight-bash").first.inner_text().splitlines()
+        assert [line.split("#")[0].strip() for line in commands if line.startswith("make")] == [
+            "make lab",
+            "make test",
+        ]
+
+
+@pytest.mark.parametrize("width", [375, 400, 575, 576, 1000, 1280])
+def test_the_landing_pages_figure_is_legible_and_inside_at_every_width(chromium, origin, width):
+    with tab(chromium, origin, (width, 800)) as (page, _):
+        page.goto(f"{origin}index.html")
+        settle(page)
+        page.locator("figure.banding input").press("End")
+        texts = page.locator("figure.banding svg text").evaluate_all(
+            """(texts) => texts.map((text) => {
+                const box = text.getBoundingClientRect();
+                const size = parseFloat(getComputedStyle(text).fontSize);
+                const svg = text.ownerSVGElement;
+                const edge = svg.getBoundingClientRect();
+                const scale = edge.width / svg.viewBox.baseVal.width;
+                return [text.textContent, size * scale, edge.right - box.right];
+            })"""
+        )
+        assert [text for text in texts if text[1] < 11] == []
+        assert [text for text in texts if text[2] < -1] == []
+
+
+def test_the_landing_pages_figure_keeps_its_step_when_the_screen_turns(chromium, origin):
+    with tab(chromium, origin, PHONE) as (page, _):
+        page.goto(f"{origin}index.html")
+        settle(page)
+        page.locator("figure.banding input").press("End")
+        narrow = page.locator("figure.banding svg").get_attribute("viewBox")
+        page.set_viewport_size({"width": 800, "height": 400})
+        page.wait_for_function(
+            "was => document.querySelector('figure.banding svg').getAttribute('viewBox') !== was",
+            arg=narrow,
+        )
+        assert page.locator("figure.banding svg.checked").count() == 1
 
 
 def test_search_finds_the_chapter(chromium, origin):
@@ -221,15 +267,14 @@ def test_the_notebook_is_offered_and_downloads(chromium, origin, name):
         assert answer.json()["nbformat"] == 4
 
 
-@pytest.mark.skipif("TOOLKIT_SHOTS" not in os.environ, reason="TOOLKIT_SHOTS names no folder")
 @pytest.mark.parametrize("look", ["light", "dark", "400px"])
 @pytest.mark.parametrize("name", PAGES)
 def test_screenshots_are_kept(chromium, origin, name, look):
     size = PHONE if look == "400px" else DESKTOP
+    folder = Path(os.environ.get("TOOLKIT_SHOTS") or course.root() / "shots")
     with tab(chromium, origin, size, "dark" if look == "dark" else "light") as (page, _):
         page.goto(f"{origin}{name}.html")
         settle(page)
-        target = Path(os.environ["TOOLKIT_SHOTS"]) / f"{name.replace('/', '-')}-{look}.png"
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{name.replace('/', '-')}-{look}.png"
         page.screenshot(path=target, full_page=True)
         assert target.stat().st_size > 0

@@ -67,7 +67,7 @@ def answer() -> Answer:
 
 def test_a_call_gives_the_result_and_is_logged(answer):
     assert answer.add(2, b=3) == 5
-    (call,) = answer.log
+    (call,) = answer.call_log
     assert (call.function, call.args, call.kwargs, call.result) == ("add", (2,), {"b": 3}, 5)
 
 
@@ -79,19 +79,18 @@ def test_a_fresh_copy_goes_in_on_every_call(answer):
 
 
 def test_an_in_place_call_returns_the_arguments_as_it_left_them(answer):
-    array = np.zeros(2)
     after = answer.call_inplace("spoil", ["a"])
     assert (after.result, after.args) == (2, [["a", "spoilt"]])
-    assert answer.log[-1].result == 2
-    assert array.sum() == 0
+    assert answer.call_log[-1].result == 2
+    assert answer.call_log[-1].after == [[["a", "spoilt"]], {}]
 
 
 def test_a_batch_logs_every_row_and_stops_at_the_first_that_raises(answer):
     assert answer.map("add", [(1, 2), (3, 4)]) == [3, 7]
-    assert [call.result for call in answer.log] == [3, 7]
+    assert [call.result for call in answer.call_log] == [3, 7]
     with pytest.raises(LearnerError, match="ZeroDivisionError"):
         answer.map(answer.divide, [(1, 2), (1, 0), (4, 2)])
-    assert [call.result for call in answer.log[2:]] == [0.5, None]
+    assert [call.result for call in answer.call_log[2:]] == [0.5, None]
 
 
 def test_variables_and_missing_names(answer):
@@ -120,8 +119,10 @@ def test_objects_stay_on_the_learners_side_and_their_methods_are_called_there(an
     assert answer.add(counter.value) == 9
     with pytest.raises(LearnerError, match="AttributeError"):
         counter.missing  # noqa: B018
-    names = [call.function for call in answer.log]
-    assert names == ["Counter", "Counter.up", "Counter.up", "add"]
+    names = [call.function for call in answer.call_log]
+    assert names[:4] == ["Counter", "Counter.up", "Counter.up", "Counter.value"]
+    with pytest.raises(AttributeError, match="can't be set"):
+        counter.value = 9
 
 
 def test_a_function_of_the_checks_own_is_called_back(answer):
@@ -163,9 +164,43 @@ def test_callbacks_are_counted_and_their_depth_is_limited(answer, monkeypatch):
 
 def test_generators_are_drained(answer):
     assert type(answer.count()) is Stream
-    names = {"count": lambda: iter(range(5))}
-    drawn = Answer.of(names, max_items=3).count()
+    answer.max_items = 3
+    drawn = answer.count()
     assert (list(drawn), drawn.complete) == ([0, 1, 2], False)
+
+
+def test_code_that_runs_while_its_result_is_packed_is_the_learners_too():
+    def leaving():
+        yield 1
+        raise SystemExit
+
+    def failing():
+        yield 1
+        raise ValueError("boom")
+
+    answer = Answer.of({"leaving": leaving, "failing": failing})
+    with pytest.raises(LearnerError, match="SystemExit"):
+        answer.leaving()
+    with pytest.raises(LearnerError, match="ValueError: boom"):
+        answer.failing()
+    with pytest.raises(LearnerError, match="ValueError: boom"):
+        answer.map("failing", [()])
+
+
+def test_a_batch_packs_each_result_before_the_next_call():
+    buffer: list[int] = []
+
+    def append(n):
+        buffer.append(n)
+        return buffer
+
+    assert Answer.of({"append": append}).map("append", [(1,), (2,)]) == [[1], [1, 2]]
+
+
+def test_what_cannot_cross_back_is_said_as_such():
+    answer = Answer.of({"objects": lambda: np.array([object()])})
+    with pytest.raises(CodecError, match="Python objects"):
+        answer.objects()
 
 
 def test_gradients_are_taken_on_the_learners_side(answer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from types import ModuleType
 
@@ -119,7 +120,7 @@ def test_points_of_the_checks_that_pass_are_kept(lab):
 
     verdict = judge(lab, "q1", {"jaccard": mostly})
     assert (verdict.points, verdict.possible) == (2, 3)
-    text = repr(verdict_message(verdict, ()))
+    text = repr(verdict_message(verdict, lab.hints(verdict.question)))
     assert "`jaccard(set(), set())` gave 1, expected 0." in text
     assert "So far 2 of 3 points." in text
 
@@ -128,20 +129,20 @@ def test_an_exception_is_told_with_the_learners_own_lines(lab):
     names: dict = {}
     exec(compile("def jaccard(a, b):\n    return a / b\n", "cell", "exec"), names)
     verdict = judge(lab, "q1", names)
-    text = repr(verdict_message(verdict, ()))
+    text = repr(verdict_message(verdict, lab.hints(verdict.question)))
     assert "raised TypeError: unsupported operand" in text
     assert "line 2 in jaccard" in text
     assert "toolkit" not in text
 
 
 def test_a_missing_name_says_what_to_do(lab):
-    text = repr(verdict_message(judge(lab, "q1", {}), ()))
+    text = repr(verdict_message(judge(lab, "q1", {}), lab.hints("q1")))
     say = "`jaccard` is not defined yet. Run the cell that defines it, then check again."
-    assert text == f"q1 not yet · {say}"
+    assert text.splitlines()[0] == f"q1 not yet · {say}"
 
 
 def test_an_unfilled_stub_is_named(lab):
-    text = repr(verdict_message(judge(lab, "q1", {"jaccard": lambda a, b: None}), ()))
+    text = repr(verdict_message(judge(lab, "q1", {"jaccard": lambda a, b: None}), lab.hints("q1")))
     assert "gave None: it is None, expected a float." in text
 
 
@@ -175,9 +176,59 @@ def test_checks_have_their_own_randomness_which_the_seed_decides(lab):
     assert len(set(draw)) == 4
 
 
+def test_a_learners_text_is_never_taken_for_markup(lab):
+    names: dict = {}
+    exec(compile("def jaccard(a, b):\n    return 2**2 + None**2\n", "cell", "exec"), names)
+    message = verdict_message(judge(lab, "q1", names), lab.hints("q1"))
+    assert "for ** or pow()" in repr(message)
+    assert "for ** or pow()" in message._repr_html_()
+    verdict = judge(lab, "q1", {"jaccard": lambda a, b: "**`x"})
+    assert "gave '**`x':" in repr(verdict_message(verdict, lab.hints("q1")))
+    exec("def jaccard(a, b):\n    raise ValueError('\ue000x\ue001')\n", names)
+    verdict = judge(lab, "q1", names)
+    assert "<strong>x" not in verdict_message(verdict, lab.hints("q1"))._repr_html_()
+
+
+def test_a_hint_needs_the_same_behaviour_to_the_end_of_the_check(lab):
+    """The first wrong value alone may be that of many mistakes."""
+
+    def check_two(answer, rng):
+        expect(answer.f(1), 2)
+        expect(answer.f(5), 10)
+
+    def squares(x):
+        return x * x
+
+    found = Checks(
+        "data/test",
+        (checks.Check("q", 1, (), check_two),),
+        (checks.WrongAnswer("q", "You squared it.", "f", squares),),
+    )
+    assert judge(found, "q", {"f": lambda x: x**2}).hint == "You squared it."
+    assert judge(found, "q", {"f": lambda x: x}).hint is None
+    assert judge(found, "q", {"f": lambda x: x}).call.args == (1,)
+
+
+def test_a_mismatch_in_a_function_of_the_checks_own_can_not_be_swallowed(lab):
+    def passes_a_function(answer, rng):
+        def inside(x):
+            expect(x, [1])
+
+        answer.apply(inside)
+
+    check = checks.Check("q3", 1, (), passes_a_function)
+
+    def swallow(function):
+        with contextlib.suppress(Exception):
+            function([2])
+
+    found = judge(Checks("data/test", (check,), ()), "q3", {"apply": swallow})
+    assert "item 0: 2, expected 1" in str(found.failure)
+
+
 def test_html_escapes_what_the_learner_returned(lab):
     verdict = judge(lab, "q1", {"jaccard": lambda a, b: "<script>alert(1)</script>"})
-    html = verdict_message(verdict, ())._repr_html_()
+    html = verdict_message(verdict, lab.hints(verdict.question))._repr_html_()
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
     assert "<strong>q1 not yet</strong>" in html

@@ -135,18 +135,44 @@ def test_structured_and_non_contiguous_arrays_round_trip():
     np.testing.assert_array_equal(cross(view), view)
 
 
+def test_tensors_without_plain_values_are_refused():
+    for tensor in (torch.empty(2, device="meta"), torch.eye(2).to_sparse()):
+        with pytest.raises(CodecError, match="only dense tensors"):
+            cross(tensor)
+    assert torch.equal(cross(torch.tensor([1j]).conj()), torch.tensor([-1j]))
+    with pytest.raises(CodecError, match="no dtype 'nn'"):
+        codec().loads(msgpack.packb({"tensor": ["nn", [0], b""]}))
+
+
+def test_numpy_strings_cross_as_str_and_bytes():
+    assert identical(cross([np.str_(""), np.bytes_(b"a")]), ["", b"a"])
+
+
 def test_numpy_scalars_keep_their_dtype():
     for scalar in (np.float32(0.1), np.int8(-3), np.bool_(True), np.float64("nan")):
         assert type(cross(scalar)) is type(scalar)
         assert cross(scalar).tobytes() == scalar.tobytes()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.int64])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        torch.float32,
+        torch.bfloat16,
+        torch.float16,
+        torch.int64,
+        torch.bool,
+        torch.complex64,
+        torch.float8_e4m3fn,
+    ],
+)
 def test_tensors_come_back_as_tensors(dtype):
     tensor = torch.arange(6).reshape(2, 3).to(dtype).T
     back = cross(tensor)
     assert back.dtype is dtype
-    assert torch.equal(back, tensor)
+    assert torch.equal(back.contiguous().view(torch.uint8), tensor.contiguous().view(torch.uint8))
+    assert cross(tensor[0, 0]).shape == ()
+    assert cross(tensor[:0]).shape == (0, 2)
     assert torch.equal(cross(torch.nn.Parameter(torch.ones(2))), torch.ones(2))
 
 
@@ -173,6 +199,8 @@ def test_records_cross_by_name_and_are_rebuilt_only_with_a_known_class():
     assert cross(Bands(9, 13), records={"Bands": Bands}) == Bands(9, 13)
     assert type(cross(Bands(9, 13), records={"Bands": Pair})) is Record
     assert tuple(cross(Pair(1, "x"))) == (1, "x")
+    assert cross({Pair(1, "x")}) == {cross(Pair(1, "x"))}
+    assert cross(Pair(1, "x")) != cross(Pair(2, "x"))
 
 
 def test_generators_are_drained_to_a_stated_length():

@@ -26,6 +26,10 @@ SAME = [
     (torch.ones(2, dtype=torch.bfloat16), torch.ones(2, dtype=torch.bfloat16)),
     (Record("Bands", {"b": 9}), Record("Bands", {"b": 9})),
     (None, None),
+    (np.complex128(1 + 1e-12j), 1 + 0j),
+    (np.array([1], ">u4"), np.array([1], "<u4")),
+    (np.array([(1, np.nan)], "i8,f8"), np.array([(1, np.nan)], "i8,f8")),
+    ({1, np.int64(2)}, {1, 2}),
 ]
 
 DIFFERENT = [
@@ -45,6 +49,14 @@ DIFFERENT = [
     ([1, [2, 3]], [1, [2, 4]], "item 1: item 1: 3, expected 4"),
     ({"a", "b"}, {"a", "c"}, "'c' is missing"),
     ({"a", "b"}, {"a"}, "'b' should not be in it"),
+    ({True}, {1}, "1 is missing"),
+    ({1.0: 2}, {1: 2}, "the key 1 is missing"),
+    ([0.33333], [1 / 3], "item 0: 0.33333, expected 0.3333333333333333"),
+    (
+        np.array([(1, 2)], "i8,f8"),
+        np.array([(1, 3)], "i8,f8"),
+        "field f1: 1 of 1 entries differ, the first at [0]: 2, expected 3",
+    ),
     ({"a": 1}, {"a": 1, "b": 2}, "the key 'b' is missing"),
     ({"a": 1, "b": 2}, {"a": 1}, "the key 'b' should not be there"),
     ({"a": 1}, {"a": 2}, "at key 'a': 1, expected 2"),
@@ -70,6 +82,10 @@ def test_the_same(actual, expected):
 @pytest.mark.parametrize(("actual", "expected", "how"), DIFFERENT, ids=repr)
 def test_different(actual, expected, how):
     assert difference(actual, expected) == how
+
+
+def test_a_number_too_long_to_write_is_counted():
+    assert short(10**5000) == "an integer of 16,610 bits"
 
 
 def test_tolerance_is_the_callers():

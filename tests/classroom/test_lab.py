@@ -27,10 +27,11 @@ def test_check_reads_the_notebooks_names_and_remembers_the_points(workspace):
     lab = Lab("data/dedup", names)
     failed = lab.check("q2")
     assert failed.tone == "wrong"
-    assert failed.lines[0].startswith("**q2 not yet** · `jaccard({")
-    assert failed.lines[1].startswith("Hint: How many members does the union have?")
+    head, hint, *_ = repr(failed).splitlines()
+    assert head.startswith("q2 not yet · `jaccard({")
+    assert hint.startswith("Hint: How many members does the union have?")
     names["jaccard"] = right
-    assert lab.check("q2").lines[0] == "**q2 passed** · 3 of 3 points"
+    assert repr(lab.check("q2")).splitlines()[0] == "q2 passed · 3 of 3 points"
     assert progress.read("data/dedup")["questions"]["q2"] == [3, 3]
     rows = {row[0]: row[1:] for row in lab.progress().rows}
     assert rows["q2"] == ("3 of 3", "passed")
@@ -46,10 +47,33 @@ def test_a_lab_without_a_namespace_takes_the_callers(workspace):
 def test_hints_come_one_level_at_a_time_and_stay_at_the_last(workspace):
     lab = Lab("data/dedup", {})
     hints = checks.load("data/dedup").hints("q2")
-    shown = [lab.hint("q2").lines[0] for _ in range(len(hints) + 1)]
+    shown = [repr(lab.hint("q2")) for _ in range(len(hints) + 1)]
     expected = [f"Hint {n} of {len(hints)}: {hint}" for n, hint in enumerate(hints, start=1)]
     assert shown == [*expected, expected[-1]]
-    assert Lab("data/dedup", {}).hint("q1").lines[0].startswith("Hint 1 of ")
+    assert repr(Lab("data/dedup", {}).hint("q1")).startswith("Hint 1 of ")
+
+
+def test_a_hint_that_a_check_has_shown_counts_as_shown(workspace):
+    lab = Lab("data/dedup", {"jaccard": lambda a, b: 0.123})
+    assert "Hint 1 of " in repr(lab.check("q2"))
+    assert repr(lab.hint("q2")).startswith("Hint 2 of ")
+
+
+def test_what_is_given_earns_nothing_and_is_not_recorded(workspace):
+    lab = Lab("data/dedup", {"shingles": dedup.shingles})
+    assert repr(lab.check("q1")).startswith("q1 is given · It works, and earns no points.")
+    assert progress.read("data/dedup")["questions"] == {}
+
+
+def test_an_earlier_question_that_failed_is_named_as_a_suspect(workspace):
+    names = {"jaccard": larger, "keep": lambda sets, candidates, threshold: []}
+    lab = Lab("data/dedup", names)
+    lab.check("q2")
+    assert "Your q2 has not passed: `jaccard = lab.given('q2')` rules it out." in repr(
+        lab.check("q5")
+    )
+    names["jaccard"] = lab.given("q2")
+    assert "Your q2" not in repr(lab.check("q5"))
 
 
 def test_given_is_the_librarys_own(workspace):
@@ -70,8 +94,8 @@ def test_a_prediction_is_committed_before_the_reveal(workspace):
 
     assert "Put your guess" in lab.predict("share", ..., reveal).lines[0]
     assert revealed == []
-    assert lab.predict("share", 20, reveal).lines[0].endswith("You said **20**. It is **41%**.")
-    assert lab.predict("share", 41, reveal).lines[0].endswith("You said **20**. It is **41%**.")
+    assert repr(lab.predict("share", 20, reveal)) == "share · You said 20. It is 41%."
+    assert repr(lab.predict("share", 41, reveal)) == "share · You said 20. It is 41%."
 
 
 def test_progress_survives_many_writers(workspace):

@@ -79,7 +79,7 @@ def test_what_is_no_lab_is_refused_in_a_sentence(tmp_path):
         notebooks.lab_of(broken)
     other = tmp_path / "other.ipynb"
     nbformat.write(nbformat.v4.new_notebook(), other)
-    with pytest.raises(course.CourseError, match="says it is lab None; there are data/dedup"):
+    with pytest.raises(course.CourseError, match="is not a lab: labs are data/dedup"):
         notebooks.lab_of(other)
 
 

@@ -1,9 +1,11 @@
 """``toolkit.data.dedup`` against brute force, datasketch and identities, on texts made up here."""
 
+import io
 import os
 import random
 import subprocess
 import sys
+import tracemalloc
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
@@ -99,6 +101,8 @@ def brute_force(texts, threshold, n=5):
         ("한국어 법", ["한", "국", "어", "법"]),
         ("𠀀x", ["𠀀", "x"]),
         ("a😀b", ["a", "b"]),
+        ("ภาษาไทย ລາວ", ["ภาษาไทย", "ລາວ"]),
+        ("café cafe\u0301", ["café", "cafe\u0301"]),
         ("\u0301a", ["\u0301a"]),
         ("a\ud800b", ["a", "b"]),
     ],
@@ -428,11 +432,47 @@ def test_the_first_of_several_kept_documents_is_named():
     assert first_kept(4, np.array([[0, 3], [1, 3], [2, 3]])).tolist() == [0, 1, 2, 0]
 
 
+def test_choosing_what_to_keep_makes_no_python_object_a_pair():
+    copies = np.stack(np.triu_indices(400, k=1), axis=1)
+    assert first_kept(400, copies).tolist() == [0] * 400  # compiles it
+    tracemalloc.start()
+    try:
+        first_kept(400, copies)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < copies.nbytes / 4
+
+
 def test_a_similarity_equal_to_the_threshold_counts():
     nine = [f"a{i}" for i in range(13)]  # 9 shingles of 5 words
     texts = [" ".join(nine), " ".join([*nine, "x"])]  # 9 of 10 shared
     assert deduplicate(texts, threshold=0.9).pairs.tolist() == [(0, 1, 0.9)]
     assert all_pairs_jaccard(texts, threshold=0.9).tolist() == [(0, 1, 0.9)]
+
+
+@pytest.mark.parametrize("collection", [tuple, np.array, lambda x: np.array(x, dtype=object)])
+def test_a_tuple_and_a_row_of_strings_are_lists_of_documents(collection):
+    texts = ["a b", "A b", "c"]
+    assert (
+        deduplicate(collection(texts)).kept.tolist() == deduplicate(texts).kept.tolist() == [0, 2]
+    )
+
+
+@pytest.mark.parametrize("integer", [np.int64, np.uint64, np.uint8])
+def test_numpy_integers_count_as_python_ones(integer):
+    text = " ".join(f"w{i}" for i in range(300))  # more than a uint8 holds
+    assert shingles(text, integer(3)) == shingles(text, 3)
+    assert (shingle_hashes(text, integer(3)) == shingle_hashes(text, 3)).all()
+    assert Bands(integer(17), integer(16)).b * Bands(integer(17), integer(16)).r == 272
+    assert bands_for_recall(0.8, integer(128)) == bands_for_recall(0.8, 128)
+    assert optimal_bands(np.float32(0.5), integer(16)) == optimal_bands(0.5, 16)
+    plain = MinHasher(8, ngram=2, seed=3)
+    hasher = MinHasher(integer(8), ngram=integer(2), seed=integer(3))
+    assert hasher == plain
+    assert (hasher.signatures([text]) == plain.signatures([text])).all()
+    sample = sample_pairs([text, text], num_perm=integer(8), per_bin=integer(1))
+    assert sample.documents.tolist() == [[0, 1]]
 
 
 def test_no_document_and_one_document():
@@ -540,14 +580,50 @@ def test_a_sample_draws_the_pairs_of_a_bin_evenly():
             TypeError,
             "a text must be a str, got bytes: decode or extract it first",
         ),
+        (lambda: shingles("a", n=2.5), TypeError, "a shingle's n must be a whole number, got 2.5"),
+        (lambda: shingle_hashes("a", n="2"), TypeError, "n must be a whole number, got '2'"),
         (lambda: shingle_hashes(None), TypeError, "a text must be a str, got NoneType"),
         (lambda: MinHasher(num_perm=0), ValueError, "num_perm must be at least 1, got 0"),
+        (
+            lambda: MinHasher(num_perm=1.5),
+            TypeError,
+            "num_perm must be a whole number, got 1.5",
+        ),
+        (lambda: MinHasher(ngram=2.5), TypeError, "ngram must be a whole number, got 2.5"),
+        (lambda: MinHasher(seed=None), TypeError, "seed must be a whole number, got None"),
         (lambda: MinHasher(ngram=0), ValueError, "a shingle needs n of at least 1, got 0"),
         (lambda: MinHasher(unit="w"), ValueError, "unit must be"),
         (lambda: MinHasher(seed=-1), ValueError, "seed must be 0 or more, got -1"),
         (lambda: MinHasher().signatures("text"), TypeError, "got one str: wrap it as [text]"),
         (lambda: MinHasher().signatures(["a", 3]), TypeError, "document 1 must be a str, got int"),
         (lambda: deduplicate("text"), TypeError, "texts must be a list of documents, got one str"),
+        (
+            lambda: deduplicate(x for x in ["a", "a"]),
+            TypeError,
+            "texts must be a list of documents, got generator: wrap it in list(...)",
+        ),
+        (lambda: deduplicate(io.StringIO("a")), TypeError, "got StringIO: wrap it in list(...)"),
+        (lambda: deduplicate({"a"}), TypeError, "got set: wrap it in list(...)"),
+        (lambda: deduplicate(None), TypeError, "texts must be a list of documents, got NoneType"),
+        (lambda: deduplicate(b""), TypeError, "got one bytes: wrap it as [text]"),
+        (lambda: deduplicate(np.empty((0, 2), "U1")), TypeError, "got ndarray"),
+        (lambda: deduplicate(np.empty(0)), TypeError, "got ndarray"),
+        (lambda: all_pairs_jaccard(iter(["a"])), TypeError, "got list_iterator"),
+        (lambda: MinHasher().signatures(iter(["a"])), TypeError, "got list_iterator"),
+        (
+            lambda: deduplicate(["a"], threshold="0.8"),
+            TypeError,
+            "threshold must be a number between 0 and 1, got '0.8'",
+        ),
+        (lambda: all_pairs_jaccard(["a"], threshold=None), TypeError, "got None"),
+        (lambda: sample_pairs(["a"], threshold="0.8"), TypeError, "got '0.8'"),
+        (lambda: optimal_bands("0.8", 128), TypeError, "got '0.8'"),
+        (lambda: optimal_bands(0.8, 128.0), TypeError, "num_perm must be a whole number"),
+        (
+            lambda: bands_for_recall(0.8, 128, recall="1"),
+            TypeError,
+            "recall must be a number between 0 and 1, got '1'",
+        ),
         (lambda: deduplicate(["a", None]), TypeError, "document 1 must be a str, got NoneType"),
         (
             lambda: deduplicate(["a"], threshold=1.0),
@@ -566,6 +642,8 @@ def test_a_sample_draws_the_pairs_of_a_bin_evenly():
         ),
         (lambda: bands_for_recall(0.1, 4), ValueError, "raise num_perm or lower recall"),
         (lambda: Bands(0, 5), ValueError, "bands and rows must be at least 1, got (0, 5)"),
+        (lambda: Bands(2.5, 1), TypeError, "b must be a whole number, got 2.5"),
+        (lambda: Bands(1, "2"), TypeError, "r must be a whole number, got '2'"),
         (lambda: Bands(5, 0), ValueError, "bands and rows must be at least 1, got (5, 0)"),
         (
             lambda: candidate_pairs(np.zeros((2, 8)), Bands(1, 8)),
@@ -594,6 +672,23 @@ def test_a_sample_draws_the_pairs_of_a_bin_evenly():
             "num_perm must be a multiple of 8, got 0",
         ),
         (lambda: sample_pairs(["a"], per_bin=0), ValueError, "per_bin must be at least 1, got 0"),
+        (lambda: sample_pairs(["a"], per_bin=1.5), TypeError, "per_bin must be a whole number"),
+        (lambda: sample_pairs(["a"], num_perm=8.0), TypeError, "num_perm must be a whole number"),
+        (
+            lambda: sample_pairs(["a"], signatures=[[1] * 8]),
+            TypeError,
+            "signatures must be an array, got list: wrap it in np.array(...)",
+        ),
+        (
+            lambda: sample_pairs(["a"] * 8, signatures=np.zeros(8, np.uint32)),
+            ValueError,
+            "signatures must have two axes, documents and num_perm, got shape (8,)",
+        ),
+        (
+            lambda: sample_pairs(iter(["a"]), signatures=np.zeros((1, 8))),
+            TypeError,
+            "got list_iterator",
+        ),
         (lambda: sample_pairs("a"), TypeError, "got one str"),
     ],
 )

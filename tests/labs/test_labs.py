@@ -9,6 +9,7 @@ import pytest
 
 from toolkit import course
 from toolkit.classroom import checks, notebooks
+from toolkit.classroom.answer import Answer
 from toolkit.classroom.checks import judge
 
 QUESTIONS = [
@@ -69,14 +70,24 @@ def test_a_wrong_answer_fails_and_brings_its_own_hint(solved, lab, index, seed):
 
 
 @pytest.mark.parametrize(("lab", "index"), WRONG)
-def test_a_wrong_answer_costs_no_other_question(solved, lab, index):
+def test_what_is_given_makes_up_for_a_wrong_answer(lab, index):
+    """The solution's functions call one another: a wrong one is put among them, then the given."""
     answer = checks.load(lab).wrong[index]
-    given = vars(notebooks.library(lab))
-    names = {**solved[lab], answer.name: answer.value}
+    names = names_of(
+        [notebooks.solved(cell) for cell in notebooks.question_cells(notebooks.solution(lab))]
+    )
+    names[answer.name] = answer.value
+    assert not judge(checks.load(lab), answer.question, names).passed
+    names[answer.name] = getattr(notebooks.library(lab), answer.name)
     for question in checks.load(lab).questions:
-        if question > answer.question:
-            repaired = {**names, answer.name: given.get(answer.name)}
-            assert judge(checks.load(lab), question, repaired).passed
+        assert judge(checks.load(lab), question, names).passed
+
+
+@pytest.mark.parametrize("lab", course.chapters())
+def test_no_name_of_a_lab_is_one_of_the_doors_own(lab):
+    """``answer.map`` is the door's: a learner's function called ``map`` could not be reached."""
+    names = {name for names in notebooks.metadata(lab)["given"].values() for name in names}
+    assert not names & set(vars(Answer)) | names & {"call_log", "max_items", "trouble"}
 
 
 @pytest.mark.parametrize(("lab", "question"), QUESTIONS)

@@ -71,8 +71,12 @@ def make_targets() -> set[str]:
 def test_make_has_its_targets() -> None:
     assert {"lab", "test", "book", "serve", "bench", "lint", "lock", "setup"} <= make_targets()
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True)
-    for target in ("lab", "test", "book", "serve", "bench", "lint"):
-        assert f"make {target}" in done.stdout
+    assert make_targets() == set(re.findall(r"make (\w+)  ", done.stdout))
+
+
+def test_every_target_sets_up_first() -> None:
+    done = subprocess.run(["make", "--dry-run", "lock"], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.index("tools/setup.py") < done.stdout.index("tools/lock.py")
 
 
 def commands(text: str) -> list[tuple[str, str]]:
@@ -112,9 +116,9 @@ def test_the_readmes_map_is_of_folders_that_exist() -> None:
     assert [name for name in folders if not (ROOT / name).is_dir()] in ([], ["workspace"])
 
 
-def serve(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def serve(*arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "tools" / "serve.py"), str(folder), *arguments],
+        [sys.executable, ROOT / "tools" / "serve.py", *arguments],
         env={"PATH": "", "BROWSER": "true"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -142,6 +146,21 @@ def test_serve_gives_the_site_to_this_machine_only(tmp_path: Path) -> None:
 def test_serve_refuses_what_is_no_port(tmp_path: Path, port: str) -> None:
     _, said = serve(tmp_path, port).communicate()
     assert said == f"serve: a port is a number from 1 to 65535, got {port!r}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["folder", "8000", "more"]])
+def test_serve_says_what_it_takes(arguments: list[str]) -> None:
+    _, said = serve(*arguments).communicate()
+    assert said == "serve: usage: python tools/serve.py FOLDER [PORT]\n"
+
+
+def test_serve_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    server = serve(tmp_path / "none")
+    try:
+        _, said = server.communicate(timeout=20)
+    finally:
+        server.kill()
+    assert said == f"serve: there is no folder {tmp_path / 'none'}: `make book` builds the site\n"
 
 
 def test_serve_says_that_a_port_is_taken(tmp_path: Path) -> None:

@@ -54,9 +54,21 @@ def test_none_of_none_is_no_number(small):
 def test_the_summary_says_the_numbers(small):
     totals = Buckets(small, Bands(3, 8)).outcome()
     said = Buckets(small, Bands(3, 8)).summary()
-    assert said.startswith("3 bands of 8 rows find ")
+    assert said.startswith("Cut into 3 bands of 8 rows, signatures find ")
     assert f"{100 * totals['recall']:.3g}" in said
     assert "0.8 meets with a chance of 42.4" in said  # 1 - (1 - 0.8**8)**3 = 0.42355
+
+
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [
+        ((1, 24), "1 band of 24 rows,"),
+        ((24, 1), "24 bands of 1 row,"),
+        ((1, 1), "1 band of 1 row,"),
+    ],
+)
+def test_one_band_and_one_row_are_singular(small, cut, said):
+    assert Buckets(small, Bands(*cut)).summary().startswith(f"Cut into {said}")
 
 
 def test_the_picture_puts_each_pair_above_or_below_the_curve(buckets, sample):

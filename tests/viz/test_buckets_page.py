@@ -142,8 +142,34 @@ def test_a_cut_that_does_not_fit_makes_the_other_slider_give_way(url, visit):
     spoken(page, remark)
     slide(page, "rows r", 32)
     assert page.get_by_role("slider", name="bands b").input_value() == "4"
-    slide(page, "rows r", 31)
+    slide(page, "rows r", 4)
     assert page.locator(".tk-remark").inner_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("moved", "end", "back", "other", "least", "wished"),
+    [("bands b", 128, 16, "rows r", 1, 8), ("rows r", 32, 9, "bands b", 4, 14)],
+)
+def test_what_gave_way_comes_back_when_it_fits(url, visit, moved, end, back, other, least, wished):
+    page = skip_guess(alive(visit(url)))
+    slide(page, moved, end)
+    assert page.get_by_role("slider", name=other).input_value() == str(least)
+    slide(page, moved, back)
+    assert page.get_by_role("slider", name=other).input_value() == str(wished)
+    assert page.locator(".tk-remark").inner_text() == ""
+
+
+def test_one_band_and_one_row_are_singular(url, visit):
+    page = skip_guess(alive(visit(url)))
+    slide(page, "bands b", 128)
+    assert "enough for 128 bands of 1 row:" in page.locator(".tk-remark").inner_text()
+    slide(page, "bands b", 1)
+    spoken(page, "Cut into 1 band of 8 rows, signatures find")
+
+
+def test_rows_never_outnumber_a_short_signature(small, publish, visit):
+    page = skip_guess(alive(visit(publish(Buckets(small, Bands(3, 8)).html()))))
+    assert page.get_by_role("slider", name="rows r").get_attribute("max") == "24"
 
 
 def test_the_keyboard_does_it_all(url, visit, sample):
@@ -235,6 +261,20 @@ def test_a_link_carries_the_state(url, visit, buckets):
 def test_a_link_with_nonsense_is_harmless(url, visit, buckets, state):
     page = alive(visit(f"{url}#{buckets.id}.{state}"))
     page.locator(".tk-caption").get_by_text("Documents").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [("b=500&r=-3", "b=128&r=1"), ("b=0&r=30", "b=1&r=30"), ("r=20&b=5", "r=20&b=5")],
+)
+def test_a_link_that_does_not_fit_is_corrected_in_the_address(url, visit, buckets, asked, given):
+    page = alive(visit(f"{url}#{buckets.id}.{asked}"))
+    page.wait_for_url(f"**/page.html#{buckets.id}.{given}")
+    sliders = {"b": "bands b", "r": "rows r"}
+    for name, number in (part.split("=") for part in given.split("&")):
+        assert page.get_by_role("slider", name=sliders[name]).input_value() == number
+    page.evaluate(f"location.hash = '{buckets.id}.b=9&r=200'")
+    page.wait_for_url(f"**/page.html#{buckets.id}.b=9&r=14")
 
 
 def test_a_link_carries_nothing_but_what_is_meant_to_be_linked(url, visit, buckets):
@@ -358,6 +398,20 @@ def test_it_fits_every_width(url, visit, shot, width):
     for fold in page.locator("summary").all():
         fold.click()
     shot(page, f"buckets-{width}")
+
+
+def test_the_threshold_crosses_no_count_on_a_phone(url, visit):
+    page = skip_guess(alive(visit(url, width=400)))
+    limit = page.locator("line.tk-limit").first.evaluate(
+        "line => line.getBoundingClientRect().toJSON()"
+    )
+    counts = page.locator(".tk-count text").evaluate_all(
+        "texts => texts.map((text) => text.getBoundingClientRect().toJSON())"
+    )
+    assert any(count["left"] < limit["left"] < count["right"] for count in counts)
+    assert all(
+        count["bottom"] <= limit["top"] or count["top"] >= limit["bottom"] for count in counts
+    )
 
 
 def test_the_table_gives_the_same_numbers(url, visit, sample, buckets):

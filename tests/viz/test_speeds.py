@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from toolkit.viz import Speeds
 
 CASE = {
@@ -29,9 +31,9 @@ def test_the_text_has_every_figure_where_ours_loses_too(tmp_path):
     (speeds,) = Speeds.read(results(tmp_path))
     *rows, measured = repr(speeds).splitlines()
     assert [row.split() for row in rows] == [
-        ["seconds", "times", "ours", "recall"],
-        ["ours", "0.25", "1", "0.980"],
-        ["<peer>", "1", "4.1", "(3.9", "to", "4.25)", "1.000"],
+        ["seconds", "recall", "times", "ours"],
+        ["ours", "0.25", "0.980", "1"],
+        ["<peer>", "1", "1.000", "4.1", "(3.9", "to", "4.25)"],
         ["fast", "0.125", "0.5", "(0.4", "to", "0.6)"],
     ]
     assert measured.startswith("signatures & co: ")
@@ -48,3 +50,40 @@ def test_bars_are_in_proportion_and_names_are_escaped(tmp_path):
     ]
     assert "&lt;peer&gt;" in html
     assert "<peer>" not in html
+
+
+def test_the_quartiles_stand_below_the_ratio_in_small_type(tmp_path):
+    (speeds,) = Speeds.read(results(tmp_path))
+    assert "<td>4.1<small>(3.9 to 4.25)</small></td>" in speeds._repr_html_()
+    assert "<td>1</td></tr>" in speeds._repr_html_()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [400, 1280])
+def test_no_column_is_off_the_screen(publish, visit, shot, width):
+    case = {
+        **CASE,
+        "quality": {"recall": 0.9876, "precision": 1.0},
+        "peers": {
+            name: {
+                "seconds": 0.0123,
+                "ratio": 12.34,
+                "spread": [10.15, 13.25],
+                "quality": {"recall": 0.8, "precision": 0.999},
+            }
+            for name in ("scikit-learn", "rensa (cosine)", "datasketch 1 process")
+        },
+    }
+    page = visit(publish(Speeds(case, "Abacus, 2 cores", "2001-02-03")._repr_html_()), width=width)
+    inside, columns = page.locator(".tk-scroll").evaluate(
+        """(box) => [box.getBoundingClientRect().right,
+            [...box.querySelectorAll("th, td")].map((one) => one.getBoundingClientRect().right)]"""
+    )
+    assert inside <= width
+    assert max(columns) <= inside + 0.5
+    bar, number = (
+        page.locator(f".tk-time > {part}").first.bounding_box()
+        for part in (".tk-bar", "span:not(.tk-bar)")
+    )
+    assert bar["y"] >= number["y"] + number["height"]
+    shot(page, f"speeds-{width}")

@@ -13,7 +13,8 @@ def load(chapter: str) -> ModuleType:
     """Import ``benchmarks/PART/NAME.py`` by its path.
 
     Raises:
-        CourseError: no such chapter, no benchmark, or a package that it needs is not installed.
+        CourseError: no such chapter, no benchmark, one without ``cases()`` or ``PACKAGES``, or a
+            package that it needs is not installed.
     """
     path = course.chapter(chapter).benchmark
     if not path.exists():
@@ -30,4 +31,10 @@ def load(chapter: str) -> ModuleType:
         raise CourseError(
             f"the benchmark of {chapter} needs {error.name}: run `pip install {error.name}`"
         ) from error
+    for name in ("PACKAGES", "cases"):
+        if not hasattr(module, name):
+            raise CourseError(
+                f"{path.relative_to(course.root())} has no {name}: "
+                "a benchmark defines PACKAGES and cases()"
+            )
     return module

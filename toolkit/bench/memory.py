@@ -8,12 +8,15 @@ not counted; what the call allocates is, in whatever language.
 from __future__ import annotations
 
 import gc
-import resource
+import importlib.util
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
+
+from toolkit.course import CourseError
 
 from .load import load
 
@@ -25,8 +28,18 @@ def peak_mib(chapter: str, case: str) -> float:
     return float(output.split()[-1])
 
 
+def check_measurable() -> None:
+    """Refuse a system that does not tell a process its peak memory."""
+    if importlib.util.find_spec("resource") is None:
+        raise CourseError(
+            f"peak memory can't be measured on {platform.system()}: "
+            "run the benchmark on Linux, macOS or in WSL"
+        )
+
+
 def rise_mib(chapter: str, case: str) -> float:
     """Run ours once in this process; by how many MiB its memory rose."""
+    check_measurable()
     (ours,) = [candidate.ours for candidate in load(chapter).cases() if candidate.name == case]
     gc.collect()
     _forget_peak()
@@ -47,6 +60,8 @@ def _peak() -> int:
     if status.exists():
         (line,) = [x for x in status.read_text().splitlines() if x.startswith("VmHWM")]
         return int(line.split()[1]) * 1024
+    import resource  # Windows has none
+
     highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return highest if sys.platform == "darwin" else highest * 1024
 

@@ -18,7 +18,7 @@ from toolkit import course
 from .harness import Case, Comparison, compare
 from .load import load
 from .machine import machine, versions
-from .memory import peak_mib
+from .memory import check_measurable, peak_mib
 
 
 def run(chapter: str) -> Path:
@@ -29,16 +29,22 @@ def run(chapter: str) -> Path:
     Returns:
         The JSON file: {"chapter", "date", "machine", "versions", "cases": [{"name", "params",
         "ours", "peers": {NAME: {"seconds", "ratio", "spread", "quality"}}, "quality",
-        "peak_mib"}]}. Times are seconds; a ratio above 1 says that ours is faster.
+        "peak_mib"}]}. The params have the case's "rounds" among them. Times are seconds; a ratio
+        above 1 says that ours is faster.
     Raises:
-        CourseError: no such chapter, no benchmark, or a package that it needs is not installed.
+        CourseError: no such chapter, no benchmark, one without ``cases()`` or ``PACKAGES``, a
+            package that it needs is not installed, or peak memory can't be measured here.
     """
+    check_measurable()
     module = load(chapter)
     console = Console()
     results = []
     for case in module.cases():
         comparison = _compare_with_progress(case, console)
-        results.append(asdict(comparison) | {"peak_mib": peak_mib(chapter, case.name)})
+        params = comparison.params | {"rounds": case.rounds}
+        results.append(
+            asdict(comparison) | {"params": params, "peak_mib": peak_mib(chapter, case.name)}
+        )
         console.print(table(comparison))
     path = course.chapter(chapter).results
     write(

@@ -31,12 +31,17 @@ class LearnerError(Exception):
 
 @dataclass(slots=True)
 class Call:
-    """One entry of the call log: what was called with what, and what came of it."""
+    """One entry of the call log: what was called with what, and what came of it.
+
+    ``args`` is ``None`` where an attribute or variable was read; ``after`` holds the arguments as
+    an in-place call left them.
+    """
 
     function: str
-    args: Sequence[Any]
+    args: Sequence[Any] | None
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     result: Any = None
+    after: Any = None
     error: LearnerError | None = None
 
 
@@ -73,10 +78,17 @@ class Handle:
     def __getattr__(self, attribute: str) -> Any:
         if attribute.startswith("_"):
             raise AttributeError(attribute)
-        value = self._answer._ask(["get", self._handle, attribute])
+        name = f"{self._name}.{attribute}"
+        value = self._answer._logged(name, None, {}, ["get", self._handle, attribute]).result
         if type(value) is Handle:
-            value._name = f"{self._name}.{attribute}"
+            value._name = name
+            self._answer.call_log.pop()  # a method on its way to be called
         return value
+
+    def __setattr__(self, attribute: str, value: Any) -> None:
+        if not attribute.startswith("_"):
+            raise AttributeError(f"{self._name}.{attribute} is the learner's: it can't be set")
+        super().__setattr__(attribute, value)
 
     def __repr__(self) -> str:
         return f"<{self._kind} {self._name} of the notebook>"
@@ -87,27 +99,33 @@ class Answer:
 
     Args:
         send: carries a packed request to the learner's end and returns the packed reply.
-        max_items: how many items of a generator are drawn.
+
+    Attributes:
+        max_items: how many items of a generator are drawn; a check may set it.
+        call_log: every call so far.
+        trouble: the first failed ``expect``, or the first limit that was broken in a function of
+            the check's own: kept here, where the learner's code can't swallow it.
     """
 
-    def __init__(self, send: Callable[[bytes], bytes], max_items: int = MAX_ITEMS) -> None:
+    def __init__(self, send: Callable[[bytes], bytes]) -> None:
         self._send = send
+        self.max_items = MAX_ITEMS
+        self.trouble: Any = None
         self._functions: list[Callable[..., Any]] = []
         self._callbacks = self._depth = 0
-        self.log: list[Call] = []
+        self.call_log: list[Call] = []
         self._codec = Codec(
             export=self._export,
             adopt=lambda handle, kind, name: Handle(self, handle, kind, name),
             home=self._function,
             own_id=lambda value: value._handle if type(value) is Handle else None,
-            max_items=max_items,
         )
 
     @classmethod
-    def of(cls, namespace: Mapping[str, Any], max_items: int = MAX_ITEMS) -> Answer:
+    def of(cls, namespace: Mapping[str, Any]) -> Answer:
         """An answer whose learner's end is ``namespace``, in this process."""
-        answer = cls(lambda request: learner.serve(request), max_items)
-        learner = Learner(namespace, answer.serve_callback, max_items)
+        answer = cls(lambda request: learner.serve(request))
+        learner = Learner(namespace, answer.serve_callback)
         return answer
 
     def __getattr__(self, name: str) -> Remote:
@@ -117,15 +135,15 @@ class Answer:
 
     def get(self, name: str) -> Any:
         """The value of one of the learner's variables; a class or function comes as a handle."""
-        return self._ask(["get", name, None])
+        return self._logged(name, None, {}, ["get", name, None]).result
 
     def call_inplace(self, function: Remote | Handle | str, *args: Any, **kwargs: Any) -> InPlace:
         """Call a function that may change its arguments, and see them afterwards."""
         target, name = self._where(function)
         call = self._logged(name, args, kwargs, ["inplace", target, list(args), kwargs])
-        after = InPlace(*call.result)
-        call.result = after.result
-        return after
+        found = InPlace(*call.result)
+        call.result, call.after = found.result, [found.args, found.kwargs]
+        return found
 
     def map(self, function: Remote | Handle | str, rows: Iterable[Sequence[Any]]) -> list[Any]:
         """Call a function once for each row of arguments, in one round trip.
@@ -136,13 +154,14 @@ class Answer:
         target, name = self._where(function)
         rows = [list(row) for row in rows]
         results = []
-        for row, (status, *rest) in zip(rows, self._ask(["map", target, rows]), strict=True):
+        for row, reply in zip(rows, self._ask(["map", target, rows]), strict=True):
             call = Call(name, row)
-            self.log.append(call)
-            if status == "error":
-                call.error = LearnerError(*rest)
-                raise call.error
-            call.result = rest[0]
+            self.call_log.append(call)
+            try:
+                call.result = self._read(reply)
+            except LearnerError as error:
+                call.error = error
+                raise
             results.append(call.result)
         return results
 
@@ -166,12 +185,14 @@ class Answer:
             _, handle, args, kwargs = self._codec.loads(request)
             reply = ["ok", self._function(handle)(*args, **kwargs)]
         except Exception as error:
+            if isinstance(error, CodecError):
+                self.trouble = self.trouble or error
             reply = ["error", type(error).__name__, str(error)]
         finally:
             self._depth -= 1
         return self._codec.dumps(reply)
 
-    def normal(self, value: Any) -> Any:
+    def as_crossed(self, value: Any) -> Any:
         """A value as it looks after crossing: what an expected value is compared as."""
         return self._codec.loads(self._codec.dumps(value))
 
@@ -181,10 +202,10 @@ class Answer:
         return self._logged(name, args, kwargs, ["call", target, list(args), kwargs]).result
 
     def _logged(
-        self, name: str, args: Sequence[Any], kwargs: dict[str, Any], request: list[Any]
+        self, name: str, args: Sequence[Any] | None, kwargs: dict[str, Any], request: list[Any]
     ) -> Call:
         call = Call(name, args, kwargs)
-        self.log.append(call)
+        self.call_log.append(call)
         try:
             call.result = self._ask(request)
         except LearnerError as error:
@@ -193,12 +214,19 @@ class Answer:
         return call
 
     def _ask(self, request: list[Any]) -> Any:
-        reply = self._codec.loads(self._send(self._codec.dumps(request)))
-        match reply:
+        operation, *rest = request
+        return self._read(self._send(self._codec.dumps([operation, self.max_items, *rest])))
+
+    def _read(self, reply: bytes) -> Any:
+        match self._codec.loads(reply):
             case ["ok", value]:
                 return value
+            case ["error", "CodecError", str(message), list()]:
+                raise CodecError(message)
             case ["error", str(kind), str(message), list(lines)]:
-                raise LearnerError(kind, message, lines)
+                raise LearnerError(
+                    kind, message, [line for line in lines if type(line) is list and len(line) == 3]
+                )
         raise CodecError("the message is malformed: a reply is ok or error")
 
     def _where(self, function: Remote | Handle | str) -> tuple[str | int, str]:

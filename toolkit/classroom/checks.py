@@ -100,12 +100,17 @@ class Checks:
         return sum(check.points for check in self.of(question))
 
 
-class Mismatch(AssertionError):  # noqa: N818  (it is no error: the check worked)
-    """What ``expect`` raises: the call that gave the value, both values, and where they differ."""
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """What ``expect`` found: the call that gave the value, both values, and where they differ."""
 
-    def __init__(self, call: Call | None, actual: Any, expected: Any, how: str) -> None:
-        super().__init__(how or f"{actual!r}, expected {expected!r}")
-        self.call, self.actual, self.expected, self.how = call, actual, expected, how
+    call: Call | None
+    actual: Any
+    expected: Any
+    how: str
+
+    def __str__(self) -> str:
+        return self.how or f"{self.actual!r}, expected {self.expected!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,9 @@ class Verdict:
     Attributes:
         knows: what each passed check shows, in order.
         failure: what the first failing check raised; ``None`` when all passed.
+        call: the call that the failure is about.
         hint: the hint of the wrong answer that did the same as the learner, if one did.
+        hints: otherwise, those of the failing check, or the question's if it has none.
     """
 
     question: str
@@ -125,6 +132,7 @@ class Verdict:
     failure: Mismatch | LearnerError | CodecError | None = None
     call: Call | None = None
     hint: str | None = None
+    hints: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -158,19 +166,19 @@ def wrong(question: str, *, hint: str, name: str | None = None) -> Callable[[T],
 def expect(actual: Any, expected: Any, *, rtol: float = 1e-9, atol: float = 1e-12) -> None:
     """Require a value that the learner's code gave to equal the oracle's, by type and tolerance.
 
+    The first mismatch is what the check is about; it goes on all the same, so that the hint engine
+    sees what the learner's code does with the rest of the input.
+
     Args:
         actual: what ``answer`` returned, or something computed from it.
         expected: the oracle's value.
         rtol, atol: see ``compare.difference``.
-    Raises:
-        Mismatch: they differ.
     """
-    answer = _running.get(None)
-    if answer is not None:
-        expected = answer.normal(expected)
+    answer = _running.get()
+    expected = answer.as_crossed(expected)
     how = difference(actual, expected, rtol, atol)
-    if how is not None:
-        raise Mismatch(_source(answer, actual), actual, expected, how)
+    if how is not None and answer.trouble is None:
+        answer.trouble = Mismatch(_source(answer, actual), actual, expected, how)
 
 
 def require(condition: bool, how: str, actual: Any = None) -> None:
@@ -180,12 +188,10 @@ def require(condition: bool, how: str, actual: Any = None) -> None:
         condition: whether the property holds.
         how: a clause such as "it keeps document 3, a copy of document 1".
         actual: the value in question, to find the call it came from.
-    Raises:
-        Mismatch: it does not hold.
     """
-    if not condition:
-        answer = _running.get(None)
-        raise Mismatch(_source(answer, actual), actual, None, how)
+    answer = _running.get()
+    if not condition and answer.trouble is None:
+        answer.trouble = Mismatch(_source(answer, actual), actual, None, how)
 
 
 @cache
@@ -205,76 +211,97 @@ def judge(
     checks: Checks, question: str, namespace: Mapping[str, Any], seed: int = PUBLIC_SEED
 ) -> Verdict:
     """Run a question's checks on a notebook's names, in this process."""
-    verdict = run(checks, question, lambda: Answer.of(namespace), seed)
-    if verdict.passed:
-        return verdict
-    return replace(verdict, hint=matching_hint(checks, question, namespace, seed))
+    return run(checks, question, lambda: Answer.of(namespace), namespace, seed)
 
 
-def run(checks: Checks, question: str, connect: Callable[[], Answer], seed: int) -> Verdict:
-    """Run a question's checks, each on an ``Answer`` of its own, whoever is at the other end."""
-    points, knows = 0, []
+def run(
+    checks: Checks,
+    question: str,
+    connect: Callable[[], Answer],
+    namespace: Mapping[str, Any],
+    seed: int,
+) -> Verdict:
+    """Run a question's checks, each on an ``Answer`` of its own, whoever is at the other end.
+
+    Args:
+        checks, question: what to run.
+        connect: a fresh ``Answer``.
+        namespace: names that a wrong answer may need beside its own, for the hint engine.
+        seed: of the checks' inputs.
+    """
+    attempts = [_attempt(check, connect(), seed) for check in checks.of(question)]
+    passed = [attempt.check for attempt in attempts if attempt.failure is None]
+    verdict = Verdict(
+        question,
+        sum(check.points for check in passed),
+        checks.points(question),
+        tuple(check.knows for check in passed),
+    )
+    for attempt in attempts:
+        if attempt.failure is not None:
+            hint = _matching_hint(checks, attempt, namespace, seed)
+            hints = attempt.check.hints or checks.hints(question)
+            return replace(
+                verdict, failure=attempt.failure, call=attempt.blamed, hint=hint, hints=hints
+            )
+    return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    check: Check
+    failure: Mismatch | LearnerError | CodecError | None
+    calls: list[Call]
+
+    @property
+    def blamed(self) -> Call | None:
+        if isinstance(self.failure, Mismatch):
+            return self.failure.call
+        return self.calls[-1] if self.calls else None
+
+
+def _attempt(check: Check, answer: Answer, seed: int) -> _Attempt:
+    token = _running.set(answer)
     failure: Mismatch | LearnerError | CodecError | None = None
-    call = None
-    for check in checks.of(question):
-        found, log = _attempt(check, connect(), seed)
-        if found is None:
-            points += check.points
-            knows.append(check.knows)
-        elif failure is None:
-            failure = found
-            call = found.call if isinstance(found, Mismatch) else log[-1] if log else None
-    possible = checks.points(question)
-    return Verdict(question, points, possible, tuple(knows), failure, call)
+    try:
+        check.function(answer, check.rng(seed))
+    except (LearnerError, CodecError) as error:
+        failure = error
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        call = answer.call_log[-1] if answer.call_log else None
+        how = f"it can't be used as the question asks ({type(error).__name__}: {error})"
+        failure = Mismatch(call, call.result if call else None, None, how)
+    finally:
+        _running.reset(token)
+    return _Attempt(check, answer.trouble or failure, answer.call_log)
 
 
-def matching_hint(
-    checks: Checks, question: str, namespace: Mapping[str, Any], seed: int = PUBLIC_SEED
+def _matching_hint(
+    checks: Checks, attempt: _Attempt, namespace: Mapping[str, Any], seed: int
 ) -> str | None:
-    """The hint of the wrong answer that does on the failing check's input what theirs does."""
-    for check in checks.of(question):
-        found, log = _attempt(check, Answer.of(namespace), seed)
-        if found is None:
-            continue
-        for candidate in checks.wrong:
-            if candidate.question != question:
-                continue
-            stand_in = {**namespace, candidate.name: candidate.value}
-            same, twin = _attempt(check, Answer.of(stand_in), seed)
-            if type(same) is type(found) and _same_log(log, twin):
+    """The hint of the wrong answer that did what the learner's did, call by call, to the end."""
+    for candidate in checks.wrong:
+        if candidate.question == attempt.check.question:
+            names = {**namespace, candidate.name: candidate.value}
+            if _same_attempt(attempt, _attempt(attempt.check, Answer.of(names), seed)):
                 return candidate.hint
     return None
 
 
-def _attempt(
-    check: Check, answer: Answer, seed: int
-) -> tuple[Mismatch | LearnerError | CodecError | None, list[Call]]:
-    token = _running.set(answer)
-    try:
-        check.function(answer, check.rng(seed))
-    except (Mismatch, LearnerError, CodecError) as failure:
-        return failure, answer.log
-    except Exception as error:
-        call = answer.log[-1] if answer.log else None
-        how = f"it can't be used as the question asks ({type(error).__name__}: {error})"
-        return Mismatch(call, call.result if call else None, None, how), answer.log
-    finally:
-        _running.reset(token)
-    return None, answer.log
-
-
-def _same_log(one: list[Call], other: list[Call]) -> bool:
-    return len(one) == len(other) and all(map(_same_call, one, other))
+def _same_attempt(one: _Attempt, other: _Attempt) -> bool:
+    if type(one.failure) is not type(other.failure) or len(one.calls) != len(other.calls):
+        return False
+    return all(map(_same_call, one.calls, other.calls))
 
 
 def _same_call(one: Call, other: Call) -> bool:
     if one.error or other.error:
-        return bool(one.error and other.error and one.error.kind == other.error.kind)
-    return difference(one.result, other.result) is None
+        return str(one.error) == str(other.error)
+    return difference([one.result, one.after], [other.result, other.after]) is None
 
 
 def _source(answer: Answer | None, actual: Any) -> Call | None:
-    log = [] if answer is None else answer.log
+    log = [] if answer is None else answer.call_log
     exact = [call for call in log if call.result is actual and actual is not None]
     return exact[-1] if exact else log[-1] if log else None
 

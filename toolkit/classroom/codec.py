@@ -18,9 +18,9 @@ dict            [key, value] rows, in insertion order
 bytearray       the bytes
 range           [start, stop, step]
 ellipsis        nothing: a ``...`` nobody has filled in
-scalar          [dtype, bytes] of a NumPy scalar
+scalar          [dtype, bytes] of a NumPy scalar; ``str_`` and ``bytes_`` cross as str and bytes
 array           [dtype, shape, bytes in C order]
-tensor          [dtype, shape, bytes in C order] of a torch tensor; bfloat16 travels as uint16
+tensor          [dtype's name, shape, bytes in C order] of a dense torch tensor
 record          [class name, [field, value] rows] of a dataclass or named tuple
 stream          [items, complete]: a generator or iterator, drained to a stated length
 handle          [id, kind, class name]: an object, class or function that stays where it is
@@ -51,7 +51,7 @@ MAX_BYTES = 64 * 2**20
 MAX_DEPTH = 100
 """The deepest nesting of lists, dicts and the like; a list that holds itself ends here too."""
 MAX_ITEMS = 10_000
-"""How many items of a generator are drawn unless the check says otherwise."""
+"""How many items of a generator are drawn unless the check sets ``answer.max_items``."""
 
 _ATOMS = {NoneType, bool, float, str, bytes}
 _DICTS = {dict, Counter, OrderedDict, defaultdict}
@@ -87,6 +87,15 @@ class Record:
     def __iter__(self) -> Iterator[Any]:
         return (getattr(self, field) for field in self._fields)
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Record and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[Any, ...]:
+        return (self._name, self._fields, *self)
+
 
 class Codec:
     """Packs and unpacks values for one end of the line.
@@ -119,8 +128,9 @@ class Codec:
         Raises:
             CodecError: it is nested too deeply, holds itself, or is larger than ``MAX_BYTES``.
         """
+        tree = self._tag(value, 0)
         try:
-            data = bytes(msgpack.packb(self._tag(value, 0), unicode_errors="surrogatepass"))
+            data = bytes(msgpack.packb(tree, unicode_errors="surrogatepass"))
         except (ValueError, RecursionError) as error:
             raise CodecError(f"the value can't be packed: {error}") from None
         if len(data) > MAX_BYTES:
@@ -185,6 +195,8 @@ class Codec:
             return {"range": [self._tag(n, depth) for n in (value.start, value.stop, value.step)]}
         if kind is np.ndarray:
             return {"array": _pack_array(value)}
+        if kind in (np.str_, np.bytes_):
+            return value.item()
         if kind.__module__ == "numpy" and isinstance(value, np.generic):
             return {"scalar": [_dtype_name(value.dtype), value.tobytes()]}
         torch = sys.modules.get("torch")
@@ -262,10 +274,14 @@ class Codec:
     def _untag_tensor(self, payload: list[Any]) -> Any:
         import torch
 
-        dtype, shape, data = payload
-        if dtype == "bfloat16":
-            return torch.from_numpy(_unpack_array(["<u2", shape, data])).view(torch.bfloat16)
-        return torch.from_numpy(_unpack_array(payload))
+        name, shape, data = payload
+        dtype = getattr(torch, name)
+        if not isinstance(dtype, torch.dtype):
+            raise CodecError(f"the message is malformed: torch has no dtype {name!r}")
+        flat = (
+            torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0, dtype=dtype)
+        )
+        return flat.reshape(shape)
 
     def _untag_record(self, payload: list[Any]) -> Any:
         name, rows = payload
@@ -338,8 +354,10 @@ def _unpack_array(payload: list[Any]) -> np.ndarray[Any, Any]:
 
 
 def _pack_tensor(torch: Any, tensor: Any) -> list[Any]:
-    plain = tensor.detach().cpu().contiguous()
-    if plain.dtype is torch.bfloat16:
-        _, shape, data = _pack_array(plain.view(torch.int16).numpy())
-        return ["bfloat16", shape, data]
-    return _pack_array(plain.numpy())
+    try:
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        data = plain.reshape(-1).view(torch.uint8).numpy().tobytes()
+    except (RuntimeError, NotImplementedError, TypeError) as error:
+        first = str(error).splitlines()[0]
+        raise CodecError(f"only dense tensors with values can cross: {first}") from None
+    return [str(tensor.dtype).removeprefix("torch."), list(tensor.shape), data]

@@ -7,8 +7,8 @@ for the Python number of its kind, and an int for a float of the same value.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence, Set
+import cmath
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ def difference(actual: Any, expected: Any, rtol: float = 1e-9, atol: float = 1e-
     if type(actual) is not type(expected):
         return f"it is {_a(actual)}, expected {_a(expected)}"
     match expected:
-        case float():
+        case float() | complex():
             return None if _close(actual, expected, rtol, atol) else ""
         case list() | tuple():
             return _items_difference(actual, expected, rtol, atol)
@@ -55,6 +55,12 @@ def short(value: Any, width: int = 60) -> str:
     return _clip(_text(value), width)
 
 
+def both(actual: Any, expected: Any) -> tuple[str, str]:
+    """Two different values on one line each, with as many digits as it takes to see it."""
+    texts = short(actual), short(expected)
+    return texts if texts[0] != texts[1] else (repr(actual), repr(expected))
+
+
 def _clip(text: str, width: int = 60) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
@@ -63,6 +69,8 @@ def _text(value: Any, depth: int = 0) -> str:
     if depth > 3:
         return "…"
     match _python(value):
+        case int() as whole if whole.bit_length() > 256:
+            return f"an integer of {whole.bit_length():,} bits"
         case bool() | None | int() | str() | bytes() as plain:
             return repr(plain if not isinstance(plain, str | bytes) else plain[:80])
         case float() as number:
@@ -88,7 +96,7 @@ def _text(value: Any, depth: int = 0) -> str:
             return repr(other)
 
 
-def _in_order(items: Set[Any]) -> list[Any]:
+def _in_order(items: Collection[Any]) -> list[Any]:
     try:
         return sorted(items)
     except TypeError:
@@ -104,12 +112,13 @@ def _cut(texts: list[str], total: int) -> str:
 
 
 def _python(value: Any) -> Any:
-    return value.item() if isinstance(value, np.bool_ | np.integer | np.floating) else value
+    numbers = np.bool_ | np.integer | np.floating | np.complexfloating
+    return value.item() if isinstance(value, numbers) else value
 
 
-def _close(actual: float, expected: float, rtol: float, atol: float) -> bool:
-    if math.isnan(expected) or math.isinf(expected):
-        return actual == expected or (math.isnan(actual) and math.isnan(expected))
+def _close(actual: complex, expected: complex, rtol: float, atol: float) -> bool:
+    if not cmath.isfinite(expected):
+        return actual == expected or (cmath.isnan(actual) and cmath.isnan(expected))
     return abs(actual - expected) <= atol + rtol * abs(expected)
 
 
@@ -133,12 +142,10 @@ def _items_difference(
 def _dict_difference(
     actual: Mapping[Any, Any], expected: Mapping[Any, Any], rtol: float, atol: float
 ) -> str | None:
-    for key in expected:
-        if key not in actual:
-            return f"the key {short(key)} is missing"
-    for key in actual:
-        if key not in expected:
-            return f"the key {short(key)} should not be there"
+    for key in _only_in(expected, actual):
+        return f"the key {short(key)} is missing"
+    for key in _only_in(actual, expected):
+        return f"the key {short(key)} should not be there"
     for key, value in expected.items():
         found = difference(actual[key], value, rtol, atol)
         if found is not None:
@@ -147,18 +154,28 @@ def _dict_difference(
 
 
 def _set_difference(actual: Any, expected: Any) -> str | None:
-    if missing := expected - actual:
-        return f"{_clip(min(map(_text, missing)))} is missing"
-    if extra := actual - expected:
-        return f"{_clip(min(map(_text, extra)))} should not be in it"
+    for item in _only_in(expected, actual):
+        return f"{short(item)} is missing"
+    for item in _only_in(actual, expected):
+        return f"{short(item)} should not be in it"
     return None
+
+
+def _only_in(one: Collection[Any], other: Collection[Any]) -> list[Any]:
+    """Members of one that the other lacks, in order; 1 and True are not the same member."""
+    there = {(type(_python(item)), item) for item in other}
+    return _in_order([item for item in one if (type(_python(item)), item) not in there])
 
 
 def _array_difference(actual: Any, expected: Any, rtol: float, atol: float) -> str | None:
     if actual.shape != expected.shape:
         return f"its shape is {actual.shape}, expected {expected.shape}"
-    if actual.dtype != expected.dtype:
+    if actual.dtype.newbyteorder("=") != expected.dtype.newbyteorder("="):
         return f"its dtype is {actual.dtype}, expected {expected.dtype}"
+    if expected.dtype.names:
+        parts = {name: (actual[name], expected[name]) for name in expected.dtype.names}
+        found = {name: _array_difference(*part, rtol, atol) for name, part in parts.items()}
+        return next((f"field {name}: {how}" for name, how in found.items() if how), None)
     if expected.dtype.kind in "fc":
         wrong = ~np.isclose(actual, expected, rtol=rtol, atol=atol, equal_nan=True)
     else:
@@ -167,7 +184,7 @@ def _array_difference(actual: Any, expected: Any, rtol: float, atol: float) -> s
         return None
     where = tuple(int(i) for i in np.argwhere(wrong)[0])
     place = ", ".join(map(str, where))
-    a, e = (short(array[where].item()) for array in (actual, expected))
+    a, e = both(actual[where].item(), expected[where].item())
     total = f"{int(wrong.sum()):,} of {wrong.size:,} entries differ, the first at "
     return f"{total}[{place}]: {a}, expected {e}"
 
@@ -181,7 +198,7 @@ def _tensor_difference(actual: Any, expected: Any, rtol: float, atol: float) -> 
 
 
 def _at(where: str, actual: Any, expected: Any, found: str) -> str:
-    return f"{where}: {found or f'{short(actual)}, expected {short(expected)}'}"
+    return f"{where}: {found or '{}, expected {}'.format(*both(actual, expected))}"
 
 
 def _is_tensor(value: Any) -> bool:

@@ -1,6 +1,8 @@
 """What a check says back: rich in JupyterLab, plain in a terminal, one text for both.
 
-A message is a list of lines in a little Markdown (`code` and **strong**), rendered twice.
+A message is a list of lines, rendered twice. What a learner wrote or returned is put between marks
+that no text holds, so that it is never taken for markup; an author's hint is in a little Markdown
+(`code` and **strong**).
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit.classroom.answer import Call, LearnerError
-from toolkit.classroom.checks import Mismatch, Verdict
+from toolkit.classroom.checks import Verdict
 from toolkit.classroom.codec import CodecError
-from toolkit.classroom.compare import short
+from toolkit.classroom.compare import both, short
 
+STRONG, PLAIN, CODE, TEXT = "\ue000", "\ue001", "\ue002", "\ue003"  # begin and end of each
 TONES = {
     "right": "var(--tk-hit, #009E73)",
     "wrong": "var(--tk-missed, #D55E00)",
@@ -28,7 +31,8 @@ class Message:
 
     Attributes:
         tone: "right", "wrong" or "plain": the colour of the edge; the words say the same.
-        lines: sentences with `code` and **strong**; one that starts with four spaces is code.
+        lines: sentences made with ``strong``, ``code`` and ``markdown``; one that starts with
+            four spaces is all code.
         rows: a table under them, its first row the header.
     """
 
@@ -37,7 +41,10 @@ class Message:
     rows: tuple[tuple[str, ...], ...] = ()
 
     def __repr__(self) -> str:
-        text = [re.sub(r"\*\*(.+?)\*\*", r"\1", line) for line in self.lines]
+        text = [
+            re.sub(f"[{CODE}{TEXT}]", "`", re.sub(f"[{STRONG}{PLAIN}]", "", line))
+            for line in self.lines
+        ]
         if self.rows:
             widths = [max(map(len, column)) for column in zip(*self.rows, strict=True)]
             text += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in self.rows]
@@ -51,23 +58,41 @@ class Message:
         return f'<div role="status" style="{edge};max-width:48em">{"".join(parts)}</div>'
 
 
+def strong(text: object) -> str:
+    """A part of a line that stands out."""
+    return f"{STRONG}{_plain(text)}{PLAIN}"
+
+
+def code(text: object) -> str:
+    """A part of a line that is code."""
+    return f"{CODE}{_plain(text)}{TEXT}"
+
+
+def markdown(text: str) -> str:
+    """An author's sentence, with its `code` and **strong**."""
+    text = re.sub(r"`([^`]+)`", rf"{CODE}\1{TEXT}", text)
+    return re.sub(r"\*\*(.+?)\*\*", rf"{STRONG}\1{PLAIN}", text)
+
+
 def verdict_message(verdict: Verdict, hints: Sequence[str]) -> Message:
     """What to say of a question's checks.
 
     Args:
         verdict: what they found.
-        hints: the question's general hints; the first is shown when no wrong answer's fits.
+        hints: all of the question's general hints, which give a shown one its number.
     """
+    name = verdict.question
     if verdict.passed:
         points = f"{verdict.points} of {_points(verdict.possible)}"
-        known = tuple(f"✓ {what}" for what in verdict.knows)
-        return Message("right", (f"**{verdict.question} passed** · {points}", *known))
-    lines = [f"**{verdict.question} not yet** · {_failure(verdict)}", *_own_lines(verdict)]
+        known = tuple(f"✓ {markdown(what)}" for what in verdict.knows)
+        return Message("right", (f"{strong(f'{name} passed')} · {points}", *known))
+    lines = [f"{strong(f'{name} not yet')} · {_failure(verdict)}", *_own_lines(verdict)]
     if verdict.hint:
-        lines.append(f"Hint: {verdict.hint}")
-    elif hints:
-        more = f" `lab.hint({verdict.question!r})` shows the next." if len(hints) > 1 else ""
-        lines.append(f"Hint 1 of {len(hints)}: {hints[0]}{more}")
+        lines.append(f"Hint: {markdown(verdict.hint)}")
+    elif verdict.hints:
+        level = hints.index(verdict.hints[0]) + 1
+        more = f" {code(f'lab.hint({name!r})')} shows the next." if level < len(hints) else ""
+        lines.append(f"Hint {level} of {len(hints)}: {markdown(verdict.hints[0])}{more}")
     if verdict.points:
         lines.append(f"So far {verdict.points} of {_points(verdict.possible)}.")
     return Message("wrong", tuple(lines))
@@ -81,7 +106,7 @@ def progress_message(chapter: str, scores: Mapping[str, tuple[int | None, int]])
     for question, (earned, points) in scores.items():
         state = "not tried" if earned is None else "passed" if earned == points else "not yet"
         rows.append((question, f"{earned or 0} of {points}", state))
-    head = f"**{chapter}** · {total} of {_points(possible)}"
+    head = f"{strong(chapter)} · {total} of {_points(possible)}"
     return Message("right" if total == possible else "plain", (head,), tuple(rows))
 
 
@@ -89,36 +114,42 @@ def _failure(verdict: Verdict) -> str:
     failure, call = verdict.failure, verdict.call
     if isinstance(failure, LearnerError):
         if failure.kind == "NotDefinedError":
-            return f"{failure.message} yet. Run the cell that defines it, then check again."
-        return f"{_call(call)} raised **{failure}**."
+            missing = markdown(failure.message)
+            return f"{missing} yet. Run the cell that defines it, then check again."
+        return f"{_call(call)} raised {strong(failure)}."
     if isinstance(failure, CodecError):
-        return f"{_call(call)}: {failure}."
-    assert isinstance(failure, Mismatch)
+        return f"{_call(call)}: {_plain(failure)}."
+    assert failure is not None
     if call is None:
-        return f"{failure}."
-    gave = f"{_call(call)} gave **{short(call.result)}**"
+        return f"{_plain(failure)}."
+    gave = f"{_call(call)} {'is' if call.args is None else 'gave'}"
     if failure.how:
-        return f"{gave}: {failure.how}."
+        return f"{gave} {strong(short(call.result))}: {_plain(failure.how)}."
+    actual, expected = both(failure.actual, failure.expected)
     if failure.actual is not call.result:
-        gave += f", which makes **{short(failure.actual)}**"
-    expected, actual = short(failure.expected), short(failure.actual)
-    if expected == actual:
-        expected = repr(failure.expected)
-    return f"{gave}, expected **{expected}**."
+        gave += f" {strong(short(call.result))}, which makes"
+    return f"{gave} {strong(actual)}, expected {strong(expected)}."
 
 
 def _call(call: Call | None) -> str:
     if call is None:
         return "it"
+    if call.args is None:
+        return code(call.function)
     args = [short(arg, 40) for arg in call.args]
     args += [f"{name}={short(value, 40)}" for name, value in call.kwargs.items()]
-    return f"`{call.function}({', '.join(args)})`"
+    return code(f"{call.function}({', '.join(args)})")
 
 
 def _own_lines(verdict: Verdict) -> list[str]:
     if not isinstance(verdict.failure, LearnerError):
         return []
-    return [f"    line {line} in {name}: {text}" for name, line, text in verdict.failure.lines]
+    lines = verdict.failure.lines
+    return [f"    line {line} in {name}: {_plain(text)}" for name, line, text in lines]
+
+
+def _plain(text: object) -> str:
+    return re.sub(f"[{STRONG}{PLAIN}{CODE}{TEXT}]", "\ufffd", str(text))
 
 
 def _points(number: int) -> str:
@@ -129,8 +160,8 @@ def _line_html(line: str) -> str:
     if line.startswith("    "):
         return f'<pre style="margin:.2em 0">{html.escape(line.strip())}</pre>'
     text = html.escape(line, quote=False)
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
-    text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
+    text = re.sub(f"{CODE}(.*?){TEXT}", r"<code>\1</code>", text)
+    text = re.sub(f"{STRONG}(.*?){PLAIN}", r"<strong>\1</strong>", text)
     return f'<p style="margin:.2em 0">{text}</p>'
 
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from toolkit import course
 from toolkit.classroom import checks, notebooks, progress
-from toolkit.classroom.feedback import Message, progress_message, verdict_message
+from toolkit.classroom.feedback import (
+    Message,
+    code,
+    markdown,
+    progress_message,
+    strong,
+    verdict_message,
+)
 
 
 class Lab:
@@ -28,19 +36,29 @@ class Lab:
 
     def check(self, question: str) -> Message:
         """Check a question: what is now known, or what was called, what came back and a hint."""
+        hints = self._checks.hints(question)
+        if self._is_given(question):
+            said = f"{strong(f'{question} is given')} · It works, and earns no points."
+            return Message("plain", (said, "Define your own and run its cell to have it checked."))
         verdict = checks.judge(self._checks, question, self._names)
         score = [verdict.points, verdict.possible]
         progress.record(self._chapter, "questions", question, score)
-        return verdict_message(verdict, self._checks.hints(question))
+        message = verdict_message(verdict, hints)
+        if verdict.passed:
+            return message
+        if not verdict.hint and hints:
+            self._reached(question, hints.index(verdict.hints[0]) + 1)
+        return replace(message, lines=(*message.lines, *self._doubts(question)[:1]))
 
     def hint(self, question: str) -> Message:
         """The next of a question's hints; after the last it stays there."""
         hints = self._checks.hints(question)
         if not hints:
-            return Message("plain", (f"{question} has no hints: `lab.check({question!r})` has.",))
+            check = code(f"lab.check({question!r})")
+            return Message("plain", (f"{question} has no hints: {check} has.",))
         level = min(progress.read(self._chapter)["hints"].get(question, 0) + 1, len(hints))
-        progress.record(self._chapter, "hints", question, level)
-        return Message("plain", (f"Hint {level} of {len(hints)}: {hints[level - 1]}",))
+        self._reached(question, level)
+        return Message("plain", (f"Hint {level} of {len(hints)}: {markdown(hints[level - 1])}",))
 
     def given(self, question: str) -> Any:
         """The library's own answer to a question, so that later questions stay answerable.
@@ -49,11 +67,9 @@ class Lab:
             The function or class; a tuple of them where a question asks for several.
         """
         self._checks.of(question)
-        names = notebooks.metadata(self._chapter)["given"].get(question, [])
-        if not names:
-            raise course.CourseError(f"{self._chapter} gives nothing for {question}")
-        library = notebooks.library(self._chapter)
-        found = tuple(getattr(library, name) for name in names)
+        found = tuple(
+            getattr(notebooks.library(self._chapter), name) for name in self._of(question)
+        )
         return found if len(found) > 1 else found[0]
 
     def predict(self, name: str, guess: Any, reveal: Callable[[], Any]) -> Message:
@@ -65,16 +81,48 @@ class Lab:
             reveal: computes what is so.
         """
         if guess is ...:
-            return Message("plain", (f"**{name}** · Put your guess in place of the `...` first.",))
+            return Message(
+                "plain", (f"{strong(name)} · Put your guess in place of the {code('...')} first.",)
+            )
         kept = progress.read(self._chapter)["predictions"].get(name)
         if kept is None:
             kept = str(guess)
             progress.record(self._chapter, "predictions", name, kept)
-        return Message("plain", (f"**{name}** · You said **{kept}**. It is **{reveal()}**.",))
+        said = f"{strong(name)} · You said {strong(kept)}. It is {strong(reveal())}."
+        return Message("plain", (said,))
 
     def progress(self) -> Message:
         """Each question, its points, and whether it has been tried."""
         return progress_message(self._chapter, scores(self._chapter))
+
+    def _of(self, question: str) -> list[str]:
+        names: list[str] = notebooks.metadata(self._chapter)["given"][question]
+        return names
+
+    def _is_given(self, question: str) -> bool:
+        library = sys.modules.get(course.homes(self._chapter).module)
+        missing = object()
+        return any(
+            self._names.get(name, missing) is getattr(library, name, None)
+            for name in self._of(question)
+        )
+
+    def _reached(self, question: str, level: int) -> None:
+        seen = progress.read(self._chapter)["hints"].get(question, 0)
+        progress.record(self._chapter, "hints", question, max(seen, level))
+
+    def _doubts(self, question: str) -> list[str]:
+        """Earlier questions that have not passed, which may be what is wrong."""
+        tried = progress.read(self._chapter)["questions"]
+        earlier = self._checks.questions[: self._checks.questions.index(question)]
+        return [
+            f"Your {doubtful} has not passed: "
+            f"{code(f'{self._of(doubtful)[0]} = lab.given({doubtful!r})')} rules it out."
+            for doubtful in earlier
+            if doubtful in tried
+            and tried[doubtful][0] < tried[doubtful][1]
+            and not self._is_given(doubtful)
+        ]
 
     def __repr__(self) -> str:
         questions = ", ".join(self._checks.questions)

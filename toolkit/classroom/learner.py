@@ -1,15 +1,15 @@
 """The learner's end of the line: calls their functions and answers in the codec's bytes.
 
-A request is a packed list ``[operation, ...]``, a reply ``["ok", value]`` or
-``["error", type, message, lines]``. Operations:
+A request is a packed list ``[operation, max_items, target, ...]``, where generators are drained
+to ``max_items``; a reply is ``["ok", value]`` or ``["error", type, message, lines]``. Operations:
 
 ==========  ==================================  ==================================================
-operation   what follows                        the value
+operation   target, and what follows            the value
 ==========  ==================================  ==================================================
 get         target, attribute or None           the object, or the attribute of it
 call        target, args, kwargs                what the call returned
 inplace     target, args, kwargs                [what it returned, args, kwargs] afterwards
-map         target, rows of args                a reply for each row
+map         target, rows of args                a packed reply for each row
 vjp         target, args, cotangent             the gradient for each argument; None for the rest
 ==========  ==================================  ==================================================
 
@@ -24,7 +24,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from toolkit.classroom.codec import MAX_ITEMS, Codec, CodecError
+from toolkit.classroom.codec import Codec, CodecError
 
 
 class NotDefinedError(NameError):
@@ -49,15 +49,9 @@ class Learner:
         namespace: the notebook's names.
         ask: sends a packed request to the check's end and returns its packed reply; carries the
             calls of functions that a check passed in.
-        max_items: how many items of a generator are drawn.
     """
 
-    def __init__(
-        self,
-        namespace: Mapping[str, Any],
-        ask: Callable[[bytes], bytes],
-        max_items: int = MAX_ITEMS,
-    ) -> None:
+    def __init__(self, namespace: Mapping[str, Any], ask: Callable[[bytes], bytes]) -> None:
         self._namespace, self._ask = namespace, ask
         self._objects: list[Any] = []
         self._codec = Codec(
@@ -66,15 +60,13 @@ class Learner:
             home=self._object,
             own_id=lambda value: value._handle if type(value) is Callback else None,
             records=namespace,
-            max_items=max_items,
         )
 
     def serve(self, request: bytes) -> bytes:
-        """Carry out one request. Whatever the learner's code raises becomes an ``error`` reply."""
-        try:
-            return self._codec.dumps(self._reply(self._codec.loads(request)))
-        except CodecError as error:
-            return self._codec.dumps(["error", "CodecError", str(error), []])
+        """Carry out one request. Whatever the learner's code raises becomes an ``error`` reply,
+        also where it runs while its result is packed, as a generator does."""
+        operation, self._codec.max_items, target, *rest = self._codec.loads(request)
+        return self._reply(getattr(self, f"_do_{operation}"), target, *rest)
 
     def ask(self, request: list[Any]) -> Any:
         """Call back to the check's end and return the value, or raise what it refused with."""
@@ -83,14 +75,12 @@ class Learner:
             return rest[0]
         raise RuntimeError(rest[1])
 
-    def _reply(self, request: list[Any]) -> list[Any]:
-        operation, target, *rest = request
+    def _reply(self, operation: Callable[..., Any], *arguments: Any) -> bytes:
         try:
-            return ["ok", getattr(self, f"_do_{operation}")(target, *rest)]
-        except CodecError:
-            raise
+            return self._codec.dumps(["ok", operation(*arguments)])
         except (Exception, SystemExit) as error:
-            return ["error", type(error).__name__, _message(error), self._lines(error)]
+            reply = ["error", type(error).__name__, _message(error), self._lines(error)]
+            return self._codec.dumps(reply)
 
     def _do_get(self, target: str | int, attribute: str | None) -> Any:
         value = self._target(target)
@@ -102,8 +92,8 @@ class Learner:
     def _do_inplace(self, target: str | int, args: list[Any], kwargs: dict[str, Any]) -> Any:
         return [self._target(target)(*args, **kwargs), args, kwargs]
 
-    def _do_map(self, target: str | int, rows: list[list[Any]]) -> list[Any]:
-        return [self._reply(["call", target, row, {}]) for row in rows]
+    def _do_map(self, target: str | int, rows: list[list[Any]]) -> list[bytes]:
+        return [self._reply(self._do_call, target, row, {}) for row in rows]
 
     def _do_vjp(self, target: str | int, args: list[Any], cotangent: Any) -> list[Any]:
         import torch
@@ -154,5 +144,5 @@ class Learner:
 def _message(error: BaseException) -> str:
     try:
         return str(error)[:2000]
-    except Exception:
+    except (Exception, SystemExit):
         return "(its message could not be read)"

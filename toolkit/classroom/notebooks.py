@@ -56,6 +56,8 @@ def stub(source: str) -> str:
 
 
 def _blank(answer: re.Match[str]) -> str:
+    if _MARKERS.search(answer["body"]):
+        return answer[0]  # two BEGINs: left for ``stub`` to refuse
     assignment = _ASSIGNMENT.fullmatch(answer["body"])
     return f"{answer['indent']}{assignment[1] if assignment else ''}...\n"
 
@@ -144,12 +146,25 @@ def lab_of(notebook: Path) -> str:
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise course.CourseError(f"{notebook} can't be read as a notebook: {first}") from None
-    if about.get("lab") not in course.chapters():
-        labs = ", ".join(course.chapters())
-        raise course.CourseError(
-            f"{notebook} says it is lab {about.get('lab')!r}; there are {labs}"
-        )
-    return str(about["lab"])
+    lab, labs = about.get("lab"), ", ".join(course.chapters())
+    if lab is None:
+        raise course.CourseError(f"{notebook} is not a lab: labs are {labs}")
+    if lab not in course.chapters():
+        raise course.CourseError(f"{notebook} says it is lab {lab!r}; there are {labs}")
+    return str(lab)
+
+
+def outdated(notebook: Path) -> str | None:
+    """A sentence, if a copy of a lab is of another version than the course's; else ``None``."""
+    import jupytext
+
+    about = jupytext.read(notebook).metadata["toolkit"]
+    now = metadata(about["lab"])["version"]
+    if about["version"] == now:
+        return None
+    return (
+        f"{notebook} is version {about['version']} of {about['lab']}, the course has version {now}"
+    )
 
 
 def copy_to_workspace(chapter: str) -> Path:

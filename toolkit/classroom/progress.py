@@ -42,9 +42,11 @@ def _load() -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        loaded = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
+        loaded = None
+    if not isinstance(loaded, dict):
         raise course.CourseError(
             f"{path} is not readable JSON: mend it, or delete it to start afresh"
-        ) from None
+        )
     return loaded

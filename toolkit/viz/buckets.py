@@ -32,7 +32,7 @@ class Buckets(Widget):
     Args:
         sample: pairs with their exact Jaccard similarity and the positions where their signatures
             agree, from ``sample_pairs``.
-        bands: the first setting; its recall is what the reader guesses before anything is shown.
+        bands: the first setting; its precision is what the reader guesses before anything is shown.
     Raises:
         ValueError: the bands need more positions than a signature has, the sample holds no pair,
             or it is too large for a page.
@@ -94,14 +94,18 @@ class Buckets(Widget):
         """The present setting and what it finds, in one sentence or three."""
         totals, threshold = self.outcome(), self._sample.threshold
         return self.words["summary"].format(
-            b=self.b,
-            r=self.r,
+            cut=self._cut(),
             threshold=significant(threshold),
             recall=percent(totals["recall"]),
             candidates=_pairs(totals["candidates"]),
             precision=percent(totals["precision"]),
             detect=percent(self.bands.probability(threshold)),
         )
+
+    def _cut(self) -> str:
+        words, b, r = self.words, self.b, self.r
+        bands = words["band" if b == 1 else "bands"].format(n=b)
+        return words["cut"].format(bands=bands, rows=words["row" if r == 1 else "rows"].format(n=r))
 
     def picture(self) -> Figure:
         """The widget's picture: pairs that meet above the curve, those that never do below it."""

@@ -37,18 +37,18 @@ class Speeds:
     @property
     def header(self) -> tuple[str, ...]:
         """The columns' names."""
-        return ("", "seconds", "times ours", *self.case["quality"])
+        return ("", "seconds", *self.case["quality"], "times ours")
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
-        """Ours first, then the peers: name, seconds, ratio (with its quartiles), quality."""
+        """Ours first, then the peers: name, seconds, quality, ratio (with its quartiles)."""
         case = self.case
-        rows = [("ours", significant(case["ours"]), "1", *map(_share, case["quality"].values()))]
+        rows = [("ours", significant(case["ours"]), *map(_share, case["quality"].values()), "1")]
         for name, peer in case["peers"].items():
             low, high = map(significant, peer["spread"])
             ratio = f"{significant(peer['ratio'])} ({low} to {high})"
             quality = [_share(peer["quality"].get(key)) for key in case["quality"]]
-            rows.append((name, significant(peer["seconds"]), ratio, *quality))
+            rows.append((name, significant(peer["seconds"]), *quality, ratio))
         return rows
 
     def __repr__(self) -> str:
@@ -78,11 +78,13 @@ def _share(value: float | None) -> str:
 
 
 def _row_html(row: tuple[str, ...], length: float) -> str:
-    name, seconds, *rest = row
+    name, seconds, *quality, ratio = row
     kind = "ours" if name == "ours" else "peer"
     bar = f'<span class="tk-bar tk-{kind}" style="width:{100 * length:.1f}%"></span>'
-    cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+    cells = "".join(f"<td>{escape(cell)}</td>" for cell in quality)
+    times, _, quartiles = ratio.partition(" (")
+    small = f"<small>({quartiles}</small>" if quartiles else ""
     return (
-        f'<tr><th scope="row">{escape(name)}</th><td class="tk-time">{bar}'
-        f"<span>{seconds}</span></td>{cells}</tr>"
+        f'<tr><th scope="row">{escape(name)}</th><td class="tk-time"><span>{seconds}</span>{bar}'
+        f"</td>{cells}<td>{times}{small}</td></tr>"
     )

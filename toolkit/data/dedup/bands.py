@@ -18,6 +18,8 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float64
 
+from .arguments import check_fraction, whole_number
+
 Similarity = TypeVar("Similarity", float, Float64[np.ndarray, "*s"])
 
 
@@ -34,6 +36,8 @@ class Bands:
     r: int
 
     def __post_init__(self) -> None:
+        for name in ("b", "r"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         if self.b < 1 or self.r < 1:
             raise ValueError(f"bands and rows must be at least 1, got ({self.b!r}, {self.r!r})")
 
@@ -61,11 +65,12 @@ def optimal_bands(threshold: float, num_perm: int) -> Bands:
     Returns:
         Bands(b, r).
     Raises:
+        TypeError: threshold is no number, or num_perm no whole one.
         ValueError: threshold or num_perm outside its range.
     Source:
         Zhu and others, LSH Ensemble, 2016; it is what the library datasketch chooses.
     """
-    _check(threshold, num_perm)
+    num_perm = _check(threshold, num_perm)
 
     def error(bands: Bands) -> float:
         false_positives = _area(bands, 0.0, threshold)
@@ -89,11 +94,11 @@ def bands_for_recall(threshold: float, num_perm: int, recall: float = 0.98) -> B
     Returns:
         Bands(b, r).
     Raises:
+        TypeError: threshold or recall is no number, or num_perm no whole one.
         ValueError: an argument outside its range, or ``num_perm`` too short for such a recall.
     """
-    _check(threshold, num_perm)
-    if not 0.0 < recall < 1.0:
-        raise ValueError(f"recall must be between 0 and 1, got {recall!r}")
+    num_perm = _check(threshold, num_perm)
+    check_fraction("recall", recall)
     enough = [bands for bands in _splits(num_perm) if bands.probability(threshold) >= recall]
     if not enough:
         raise ValueError(
@@ -123,13 +128,9 @@ def _gauss(count: int) -> tuple[Float64[np.ndarray, " points"], Float64[np.ndarr
     return np.polynomial.legendre.leggauss(count)
 
 
-def _check(threshold: float, num_perm: int) -> None:
-    check_threshold(threshold)
+def _check(threshold: float, num_perm: int) -> int:
+    check_fraction("threshold", threshold)
+    num_perm = whole_number("num_perm", num_perm)
     if num_perm < 2:
         raise ValueError(f"num_perm must be at least 2, got {num_perm!r}")
-
-
-def check_threshold(threshold: float) -> None:
-    """Refuse a similarity that is not between 0 and 1, both excluded."""
-    if not 0.0 < threshold < 1.0:
-        raise ValueError(f"threshold must be between 0 and 1, got {threshold!r}")
+    return num_perm

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-from .bands import Bands, bands_for_recall, check_threshold
+from .arguments import check_fraction
+from .bands import Bands, bands_for_recall
 from .candidates import candidate_pairs
+from .compiled import compiled
 from .exact import PAIR, jaccard_of_pairs
 from .hashing import shingle_sets
 from .minhash import MinHasher
@@ -72,10 +74,10 @@ def deduplicate(texts: Sequence[str], threshold: float = 0.8, seed: int = 1) -> 
     Returns:
         Deduplication.
     Raises:
-        TypeError: ``texts`` is a single string, or holds something that is no string.
+        TypeError: ``texts`` is no list of strings, or a number is of the wrong kind.
         ValueError: ``threshold`` outside its range, or a negative ``seed``.
     """
-    check_threshold(threshold)
+    check_fraction("threshold", threshold)
     hasher = MinHasher(seed=seed)
     bands = bands_for_recall(threshold, hasher.num_perm)
     sets = shingle_sets(texts, hasher.ngram, hasher.unit)
@@ -124,6 +126,7 @@ def keep(
     return sorted(stays)
 
 
+@compiled
 def first_kept(
     documents: int, pairs: Int64[np.ndarray, "pairs 2"]
 ) -> Int64[np.ndarray, " documents"]:
@@ -131,13 +134,15 @@ def first_kept(
 
     Args:
         documents: how many there are.
-        pairs: near-duplicates, rows (i, j) with i < j, ascending: when the pairs of i come up,
-            all pairs that could remove i have gone before.
+        pairs: near-duplicates, rows (i, j) with i < j, ascending.
     Returns:
         Index of a kept document for each document.
     """
-    duplicate_of = list(range(documents))
-    for i, j in pairs.tolist():
+    duplicate_of = np.arange(documents, dtype=np.int64)
+    # In ascending order all pairs that could remove i come before those of i: when i is asked
+    # whether it stays, that is settled.
+    for row in range(len(pairs)):
+        i, j = pairs[row, 0], pairs[row, 1]
         if duplicate_of[i] == i and duplicate_of[j] == j:
             duplicate_of[j] = i
-    return np.array(duplicate_of, dtype=np.int64)
+    return duplicate_of

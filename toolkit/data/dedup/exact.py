@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt64
 from scipy import sparse
 
-from .bands import check_threshold
+from .arguments import check_fraction
 from .compiled import compiled
 from .hashing import ShingleSets, shingle_sets
 from .shingling import Unit
@@ -33,10 +33,10 @@ def all_pairs_jaccard(
     Returns:
         Array of dtype ``PAIR``, i < j, ascending.
     Raises:
-        TypeError: ``texts`` is a single string, or holds something that is no string.
+        TypeError: ``texts`` is no list of strings, or a number is of the wrong kind.
         ValueError: an argument outside its range.
     """
-    check_threshold(threshold)
+    check_fraction("threshold", threshold)
     sets = shingle_sets(texts, ngram, unit)
     blocks = overlapping_pairs(sets, threshold)
     return np.concatenate([np.empty(0, PAIR), *blocks])

@@ -68,10 +68,10 @@ def shingle_sets(texts: Sequence[str], n: int = 5, unit: Unit = "word") -> Shing
     Returns:
         ShingleSets, one set a document.
     Raises:
-        TypeError: ``texts`` is a single string, or holds something that is no string.
+        TypeError: ``texts`` is no list of strings, or ``n`` no whole number.
         ValueError: ``n`` is below 1, or ``unit`` is neither.
     """
-    check_shingling(n, unit)
+    n = check_shingling(n, unit)
     check_texts(texts)
     sets = [_shingle_hashes(text, n, unit) for text in texts]
     offsets = np.zeros(len(sets) + 1, dtype=np.int64)
@@ -89,10 +89,10 @@ def shingle_hashes(text: str, n: int = 5, unit: Unit = "word") -> UInt64[np.ndar
     Returns:
         One hash for each distinct shingle, ascending.
     Raises:
-        TypeError: ``text`` is no string.
+        TypeError: ``text`` is no string, or ``n`` no whole number.
         ValueError: ``n`` is below 1, or ``unit`` is neither.
     """
-    check_shingling(n, unit)
+    n = check_shingling(n, unit)
     check_text(text)
     return _shingle_hashes(text, n, unit)
 
@@ -193,9 +193,15 @@ def drop_repeats(hashes: UInt64[np.ndarray, " shingles"]) -> int:
 
 
 def check_texts(texts: Sequence[str]) -> None:
-    """Refuse what is not a collection of strings, naming the document at fault."""
-    if isinstance(texts, str):
-        raise TypeError("texts must be a list of documents, got one str: wrap it as [text]")
+    """Refuse what is not a list of strings, naming the document at fault."""
+    if isinstance(texts, str | bytes):
+        got = f"one {type(texts).__name__}: wrap it as [text]"
+        raise TypeError(f"texts must be a list of documents, got {got}")
+    is_row = isinstance(texts, np.ndarray) and texts.ndim == 1 and texts.dtype.kind in "OU"
+    # A generator or an open file would be used up by the check below, and then hold no document.
+    if not (isinstance(texts, Sequence) or is_row):
+        got = f"{type(texts).__name__}: wrap it in list(...)"
+        raise TypeError(f"texts must be a list of documents, got {got}")
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(

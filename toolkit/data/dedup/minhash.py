@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64, UInt32, UInt64
 
+from .arguments import whole_number
 from .compiled import compiled
 from .hashing import ShingleSets, shingle_sets
 from .shingling import Unit, check_shingling
@@ -81,6 +82,8 @@ class MinHasher:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        for name in ("num_perm", "ngram", "seed"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         if self.num_perm < 1:
             raise ValueError(f"num_perm must be at least 1, got {self.num_perm!r}")
         if self.seed < 0:
@@ -95,7 +98,7 @@ class MinHasher:
         Returns:
             Signatures; a text without a shingle has 2^32 - 1 in every place.
         Raises:
-            TypeError: ``texts`` is a single string, or holds something that is no string.
+            TypeError: ``texts`` is no list of strings.
         """
         return self.sign(shingle_sets(texts, self.ngram, self.unit))
 

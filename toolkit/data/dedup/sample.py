@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8, UInt32
 
-from .bands import check_threshold
+from .arguments import check_fraction, whole_number
 from .exact import PAIR, overlapping_pairs
-from .hashing import shingle_sets
+from .hashing import check_texts, shingle_sets
 from .minhash import MinHasher
 
 BINS = 20
@@ -66,14 +66,25 @@ def sample_pairs(
     Returns:
         PairSample over the pairs that share at least one shingle (a word 5-gram).
     Raises:
-        TypeError: ``texts`` is a single string, or holds something that is no string.
-        ValueError: an argument outside its range.
+        TypeError: ``texts`` is no list of strings, ``signatures`` no array, or a number is of the
+            wrong kind.
+        ValueError: an argument outside its range, or ``signatures`` of another shape.
     """
-    check_threshold(threshold)
+    check_fraction("threshold", threshold)
+    check_texts(texts)
     if signatures is not None:
+        if not isinstance(signatures, np.ndarray):
+            got = type(signatures).__name__
+            raise TypeError(f"signatures must be an array, got {got}: wrap it in np.array(...)")
+        if signatures.ndim != 2:
+            raise ValueError(
+                "signatures must have two axes, documents and num_perm, "
+                f"got shape {signatures.shape}"
+            )
         if len(signatures) != len(texts):
             raise ValueError(f"{len(texts)} texts need as many signatures, got {len(signatures)}")
         num_perm = signatures.shape[1]
+    num_perm, per_bin = whole_number("num_perm", num_perm), whole_number("per_bin", per_bin)
     if num_perm < 8 or num_perm % 8:
         raise ValueError(
             f"num_perm must be a multiple of 8, got {num_perm!r}: agreement is packed in bytes"

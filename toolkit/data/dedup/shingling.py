@@ -15,6 +15,8 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from .arguments import whole_number
+
 Unit = Literal["word", "char"]
 
 SEPARATOR, LETTER, MARK, IDEOGRAPH = range(4)
@@ -78,7 +80,11 @@ def words(text: str) -> list[str]:
     """The words of a text, casefolded, in order.
 
     A word is a run of letters, digits, underscores and combining marks. Chinese, Japanese and
-    Korean are written without spaces, so there each character, with its marks, is a word.
+    Korean are written without spaces, so there each character, with its marks, is a word. Other
+    scripts without spaces (Thai, Lao, Khmer, Burmese) are not cut: a run of them stays one word.
+
+    Nothing is normalised: "café" with é as one character (NFC) and as e with an accent (NFD) are
+    two different words. Where a corpus mixes both, apply ``unicodedata.normalize`` first.
 
     Args:
         text: any string.
@@ -101,12 +107,12 @@ def shingles(text: str, n: int = 5, unit: Unit = "word") -> set[str]:
     Returns:
         The distinct shingles.
     Raises:
-        TypeError: ``text`` is no string.
+        TypeError: ``text`` is no string, or ``n`` no whole number.
         ValueError: ``n`` is below 1, or ``unit`` is neither.
     Source:
         Broder, On the resemblance and containment of documents, 1997.
     """
-    check_shingling(n, unit)
+    n = check_shingling(n, unit)
     check_text(text)
     tokens = words(text) if unit == "word" else list(normalised(text))
     if not tokens:
@@ -137,12 +143,14 @@ def normalised(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def check_shingling(n: int, unit: str) -> None:
-    """Refuse a shingle length below 1 and an unknown unit."""
+def check_shingling(n: int, unit: str) -> int:
+    """Refuse a shingle length below 1 and an unknown unit; the length as a Python int."""
+    n = whole_number("a shingle's n", n)
     if n < 1:
         raise ValueError(f"a shingle needs n of at least 1, got {n!r}")
     if unit not in get_args(Unit):
         raise ValueError(f'unit must be "word" or "char", got {unit!r}')
+    return n
 
 
 def check_text(text: str) -> None:

@@ -52,7 +52,7 @@ function render({ model, el }) {
   const limit = significant(threshold);
   const hatch = `tk-hatch-${Math.random().toString(36).slice(2)}`;
 
-  let width = 0, hovered = -1, guess = 50, cutting = false;
+  let width = 0, hovered = -1, guess = 50, cutting = false, wish;
   let met = [], bands = [], totals = null, fates = {}, xs = [], raised = [], stamps = [], ring = "", stop = () => {};
 
   const parts = frame(el, words, rows);
@@ -63,26 +63,27 @@ function render({ model, el }) {
   const remark = html("p", { class: "tk-remark" });
   const picture = html("div", { class: "tk-plot" }, drawing, canvas);
   const pair = range(words.pair, { max: Math.max(0, order.length - 1), oninput: (at) => choose(order[at]) });
-  const bandsSlider = range(words.b, { min: 1, max: numPerm, oninput: (b) => cut(b, model.get("r"), "b") });
-  const rowsSlider = range(words.r, { min: 1, max: Math.max(MOST_ROWS, model.get("r")), oninput: (r) => cut(model.get("b"), r, "r") });
+  const bandsSlider = range(words.b, { min: 1, max: numPerm, oninput: (b) => cut({ b }) });
+  const rowsSlider = range(words.r, { min: 1, max: Math.min(numPerm, Math.max(MOST_ROWS, model.get("r"))), oninput: (r) => cut({ r }) });
   parts.svg = drawing;
   parts.picture.append(remark, picture, caption, signature, pair.node);
 
   // State: what the reader sets goes through the model, so that Python and links see it too.
 
-  function cut(b, r, moved) {
-    let gaveWay = false;
-    if (b * r > numPerm) {
-      gaveWay = true;
-      if (moved === "b") r = Math.max(1, Math.floor(numPerm / b));
-      else b = Math.max(1, Math.floor(numPerm / r));
-    }
+  function cut(asked) {
+    wish = { ...wish, ...asked };
+    const most = Math.floor(numPerm / (asked.b ?? asked.r));
+    const b = asked.b ?? Math.min(wish.b, most), r = asked.r ?? Math.min(wish.r, most);
+    put(b, r);
+    recut(b < wish.b || r < wish.r ? fill(words.gave_way, { num_perm: numPerm, cut: cutInWords(b, r) }) : "");
+    model.save_changes();
+  }
+
+  function put(b, r) {
     cutting = true;
     model.set("b", b);
     model.set("r", r);
     cutting = false;
-    recut(gaveWay ? fill(words.gave_way, { num_perm: numPerm, b, r }) : "");
-    model.save_changes();
   }
 
   function choose(which) {
@@ -109,6 +110,9 @@ function render({ model, el }) {
     const b = Math.min(numPerm, Math.max(1, Math.round(model.get("b"))));
     return { b, r: Math.min(Math.floor(numPerm / b), Math.max(1, Math.round(model.get("r")))) };
   };
+  const cutInWords = (b, r) => fill(words.cut, {
+    bands: fill(b === 1 ? words.band : words.bands, { n: b }), rows: fill(r === 1 ? words.row : words.rows, { n: r }),
+  });
   const shownPair = () => {
     const chosen = model.get("selected");
     return hovered >= 0 ? hovered : chosen >= 0 && chosen < jaccard.length ? chosen : typical;
@@ -148,7 +152,7 @@ function render({ model, el }) {
     const slider = range(words.guess, { max: 100, oninput: (share) => { guess = share; slider.show(share, percent(share / 100)); } });
     slider.show(guess, percent(guess / 100));
     parts.controls.replaceChildren(
-      html("p", { class: "tk-ask" }, fill(words.ask, { num_perm: numPerm, b, r, threshold: limit })), slider.node,
+      html("p", { class: "tk-ask" }, fill(words.ask, { num_perm: numPerm, cut: cutInWords(b, r), threshold: limit })), slider.node,
       html("button", { type: "button", class: "tk-main", onclick: () => reveal(guess / 100) }, words.reveal),
       html("button", { type: "button", onclick: () => reveal(null) }, words.skip),
     );
@@ -159,7 +163,7 @@ function render({ model, el }) {
     const shown = model.get("revealed");
     const show = (text) => (shown ? text : "?");
     const said = {
-      b, r, threshold: limit, recall: percent(totals.recall), candidates: pairs(totals.candidates),
+      cut: cutInWords(b, r), threshold: limit, recall: percent(totals.recall), candidates: pairs(totals.candidates),
       precision: percent(totals.precision), detect: percent(chance(threshold, b, r)), total: significant(record.total_pairs),
     };
     remark.textContent = note;
@@ -203,7 +207,7 @@ function render({ model, el }) {
         text(LEFT - 6, y(share) + 4, percent(share).replace(/\s?%/, "%"), { "text-anchor": "end", class: "tk-tick" })]),
       svg("path", { d: `M${x(0)} ${y(0)}L${curve(0, threshold)}L${t} ${y(0)}Z`, fill: `url(#${hatch})` }),
       svg("path", { d: `M${t} ${y(1)}L${curve(threshold, 1)}L${x(1)} ${y(1)}Z`, fill: `url(#${hatch})` }),
-      line(t, 0, t, FLOOR, "tk-limit"),
+      line(t, LABEL, t, FLOOR - LABEL, "tk-limit"),
       svg("path", { d: `M${curve(0, 1)}`, class: "tk-curve" }),
       ...(shown ? inBins().map((bin) => svg("circle", { cx: x(bin.s), cy: y(bin.met), r: 4.5, class: "tk-dot" })) : []),
       ...[0, 0.2, 0.4, 0.6, 0.8, 1].map((s) => text(x(s), FLOOR + 17, String(s), { "text-anchor": s === 1 ? "end" : "middle", class: "tk-tick" })),
@@ -327,6 +331,13 @@ function render({ model, el }) {
       model.save_changes();
     }
     recut();
+    queueMicrotask(settle); // only when both are there: a link sets b and r one after the other
+  }
+
+  function settle() {
+    wish = cutNow();
+    put(wish.b, wish.r);
+    model.save_changes();
   }
 
   function point() {
@@ -354,6 +365,7 @@ function render({ model, el }) {
 
   const follow = { "change:b": moved, "change:r": moved, "change:revealed": () => cutting || recut(), "change:selected": point };
   for (const [event, listener] of Object.entries(follow)) model.on(event, listener);
+  wish = cutNow();
   recut();
   const ends = [onTheme(draw), onWidth(picture, (now) => { width = now; draw(); })];
 

@@ -144,6 +144,13 @@ def minhash_signature(hashes, a, b):
     return (a[:, None] * upper(hashes) + b[:, None]).min(axis=1, initial=EMPTY).astype(np.int64)
 
 
+@wrong("q3", hint="A float has 53 bits, a hash 64: `/` loses some. Shift with `>>` instead.")
+def minhash_signature(hashes, a, b):
+    with np.errstate(invalid="ignore"):
+        x = (hashes / 2**32).astype(np.uint32)
+    return (a[:, None] * x + b[:, None]).min(axis=1, initial=EMPTY)
+
+
 def as_rows(pairs):
     return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
 
