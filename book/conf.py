@@ -81,6 +81,7 @@ html_math_renderer = "mathml"
 html_title = project
 html_favicon = str(BOOK / "_static" / "favicon.svg")
 html_static_path = [str(BOOK / "_static")]
+html_extra_path = [str(BOOK.parent / "labs")]  # each beside its chapter's page
 html_css_files = [("toolkit/tokens.css", {"priority": 400}), ("course.css", {"priority": 900})]
 html_js_files = [("course.js", {"type": "module"})]
 html_sidebars = {"index": []}

@@ -89,12 +89,21 @@ def test_maths_is_mathml(site):
             )
 
 
+def test_every_chapter_links_to_its_lab(site):
+    for chapter in course.chapters():
+        name = chapter.split("/")[1]
+        html = (site / f"{chapter}.html").read_text(encoding="utf-8")
+        assert f'href="{name}.ipynb"' in html
+        lab = course.homes(chapter).lab.read_text(encoding="utf-8")
+        assert (site / f"{chapter}.ipynb").read_text(encoding="utf-8") == lab
+
+
 def test_every_notebook_can_be_downloaded_and_is_valid(site):
     notebooks = [p for p in pages() if (course.root() / "book" / f"{p}.md").exists()]
     assert set(course.chapters()) <= set(notebooks)
     for page in notebooks:
         html = (site / f"{page}.html").read_text(encoding="utf-8")
-        (link,) = re.findall(r'href="([^"]+\.ipynb)"', html)
+        (link,) = re.findall(r'href="([^"]*_sources/[^"]+\.ipynb)"', html)
         path = (site / f"{page}.html").parent / link
         notebook = nbformat.read(path.resolve(), as_version=4)
         nbformat.validate(notebook)

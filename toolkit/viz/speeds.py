@@ -63,10 +63,12 @@ class Speeds:
         head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.header)
         body = "".join(map(_row_html, self.rows, (time / max(times) for time in times)))
         css = "".join((STATIC / name).read_text("utf-8") for name in ("tokens.css", "speeds.css"))
+        columns = f"--tk-columns:{len(self.header) - 1}"
         return (
             f'<div class="tk tk-speeds"><style>{css}</style><div class="tk-scroll" tabindex="0" '
-            f'role="region" aria-label="{escape(case["name"])}"><table><thead><tr>{head}</tr>'
-            f"</thead><tbody>{body}</tbody></table></div><p>{escape(self._measured())}</p></div>"
+            f'role="region" aria-label="{escape(case["name"])}"><table style="{columns}">'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+            f"<p>{escape(self._measured())}</p></div>"
         )
 
     def _measured(self) -> str:
