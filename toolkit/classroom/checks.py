@@ -300,10 +300,11 @@ def _same_call(one: Call, other: Call) -> bool:
     return difference([one.result, one.after], [other.result, other.after]) is None
 
 
-def _source(answer: Answer | None, actual: Any) -> Call | None:
-    log = [] if answer is None else answer.call_log
-    exact = [call for call in log if call.result is actual and actual is not None]
-    return exact[-1] if exact else log[-1] if log else None
+def _source(answer: Answer, actual: Any) -> Call | None:
+    """The call that gave a value: the last one with that very result, else the last one."""
+    exact = [call for call in answer.call_log if call.result is actual and actual is not None]
+    likely = exact or answer.call_log
+    return likely[-1] if likely else None
 
 
 def _registered(value: Any) -> list[Any]:
