@@ -8,9 +8,10 @@ import re
 import shutil
 import signal
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,8 +95,10 @@ class JupyterLab:
         """Wait until the kernels are idle, with a page connected: before that Run asks for one."""
         address, _, query = self.url.partition("?")
         api = address.split("/lab")[0] + "/api/kernels?" + query
+        kernels: list = []
         for _ in range(480):
-            with urllib.request.urlopen(api) as answer:
+            # An error of the server's is its own race with a kernel that is starting.
+            with suppress(urllib.error.HTTPError), urllib.request.urlopen(api) as answer:
                 kernels = json.load(answer)
             ready = [k for k in kernels if k["connections"] and k["execution_state"] == "idle"]
             if len(ready) == count:
@@ -143,8 +146,12 @@ def jupyterlab(tmp_path: Path) -> Iterator[Callable[..., JupyterLab]]:
                     return
             pytest.fail("JupyterLab did not start: " + "".join(said))
         finally:
-            os.killpg(server.pid, signal.SIGINT)
-            server.communicate(timeout=60)
+            os.killpg(server.pid, signal.SIGTERM)
+            try:
+                server.communicate(timeout=30)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+                server.communicate()
 
     with ExitStack() as stack:
         yield lambda command, environment: stack.enter_context(running(command, environment))
