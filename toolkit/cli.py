@@ -57,9 +57,12 @@ def check(
     path = Path(notebook)
     if not path.suffix and not path.is_file():
         path = _own_copy(notebook)
-    chapter = _with_lab(notebooks.lab_of(path))
+    chapter = _with_lab(notebooks.about(path)["lab"])
     found = checks.load(chapter)
-    wanted = [found.of(question)[0].question] if question else found.questions
+    wanted = found.questions
+    if question:
+        found.of(question)  # refuses a question that the lab does not have
+        wanted = (question,)
     if older := notebooks.outdated(path):
         typer.echo(f"{older}: a question may have changed")
     cells = [cell.source for cell in jupytext.read(path).cells if cell.cell_type == "code"]

@@ -62,7 +62,8 @@ def lab(monkeypatch) -> Checks:
             self.count = n
 
     for hint, value in [("larger", larger), ("both", total), ("empty", raises)]:
-        register(wrong("q1", hint=f"Hint: {hint}.", name="jaccard"), value)
+        value.__name__ = "jaccard"
+        register(wrong("q1", hint=f"Hint: {hint}."), value)
     register(wrong("q2", hint="You kept the last number."), Tally)
     registered = module._registered
     return Checks(

@@ -63,6 +63,7 @@ def test_what_is_given_earns_nothing_and_is_not_recorded(workspace):
     lab = Lab("data/dedup", {"shingles": dedup.shingles})
     assert repr(lab.check("q1")).startswith("q1 is given · It works, and earns no points.")
     assert progress.read("data/dedup")["questions"] == {}
+    assert "q1 not yet" in repr(Lab("data/dedup", {"shingles": None}).check("q1"))
 
 
 def test_an_earlier_question_that_failed_is_named_as_a_suspect(workspace):

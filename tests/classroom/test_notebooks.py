@@ -64,23 +64,32 @@ def test_a_copy_never_writes_over_work(workspace):
 def test_a_renamed_notebook_is_known_by_its_metadata(tmp_path):
     renamed = tmp_path / "final (2) really.ipynb"
     renamed.write_text(course.homes("data/dedup").lab.read_text())
-    assert notebooks.lab_of(renamed) == "data/dedup"
+    assert notebooks.about(renamed)["lab"] == "data/dedup"
     myst = tmp_path / "mine.md"
     myst.write_text(course.homes("data/dedup").solution.read_text())
-    assert notebooks.lab_of(myst) == "data/dedup"
+    assert notebooks.about(myst)["lab"] == "data/dedup"
+
+
+def test_an_older_copy_is_said_to_be_older(workspace):
+    copy = notebooks.copy_to_workspace("data/dedup")
+    assert notebooks.outdated(copy) is None
+    notebook = nbformat.read(copy, as_version=4)
+    notebook.metadata.toolkit["version"] = 0
+    nbformat.write(notebook, copy)
+    assert "dedup.ipynb is version 0 of data/dedup, the course has " in notebooks.outdated(copy)
 
 
 def test_what_is_no_lab_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(course.CourseError, match="there is no file"):
-        notebooks.lab_of(tmp_path / "none.ipynb")
+        notebooks.about(tmp_path / "none.ipynb")
     broken = tmp_path / "broken.ipynb"
     broken.write_text("{")
     with pytest.raises(course.CourseError, match="can't be read as a notebook"):
-        notebooks.lab_of(broken)
+        notebooks.about(broken)
     other = tmp_path / "other.ipynb"
     nbformat.write(nbformat.v4.new_notebook(), other)
     with pytest.raises(course.CourseError, match="is not a lab: labs are data/dedup"):
-        notebooks.lab_of(other)
+        notebooks.about(other)
 
 
 def test_cells_run_in_order_and_one_that_raises_does_not_stop_the_next():

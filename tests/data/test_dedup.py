@@ -677,7 +677,7 @@ def test_a_sample_draws_the_pairs_of_a_bin_evenly():
         (
             lambda: sample_pairs(["a"], signatures=[[1] * 8]),
             TypeError,
-            "signatures must be an array, got list: wrap it in np.array(...)",
+            "signatures must be a uint32 array from MinHasher.signatures, got list",
         ),
         (
             lambda: sample_pairs(["a"] * 8, signatures=np.zeros(8, np.uint32)),

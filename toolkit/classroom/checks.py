@@ -95,6 +95,12 @@ class Checks:
         """A question's general hints, from the vaguest to the plainest."""
         return tuple(hint for check in self.of(question) for hint in check.hints)
 
+    def level(self, check: Check) -> int:
+        """Which of its question's hints, from 1, suits a check: the first of its own, if it has
+        any, else the first of all; 0 if there is none."""
+        hints = self.hints(check.question)
+        return hints.index((check.hints or hints)[0]) + 1 if hints else 0
+
     def points(self, question: str) -> int:
         """What a question is worth."""
         return sum(check.points for check in self.of(question))
@@ -122,7 +128,8 @@ class Verdict:
         failure: what the first failing check raised; ``None`` when all passed.
         call: the call that the failure is about.
         hint: the hint of the wrong answer that did the same as the learner, if one did.
-        hints: otherwise, those of the failing check, or the question's if it has none.
+        level: else, which of the question's general hints, from 1, suits the failing check; 0 where
+            the learner's code raised, which says more than a hint.
     """
 
     question: str
@@ -132,7 +139,7 @@ class Verdict:
     failure: Mismatch | LearnerError | CodecError | None = None
     call: Call | None = None
     hint: str | None = None
-    hints: tuple[str, ...] = ()
+    level: int = 0
 
     @property
     def passed(self) -> bool:
@@ -152,12 +159,12 @@ def question(
     return register
 
 
-def wrong(question: str, *, hint: str, name: str | None = None) -> Callable[[T], T]:
+def wrong(question: str, *, hint: str) -> Callable[[T], T]:
     """Make a function or class a wrong answer; it stands in for the learner's of the same name."""
 
     def register(value: T) -> T:
-        called = name or value.__name__  # type: ignore[attr-defined]
-        _registered(value).append(WrongAnswer(question, hint, called, value))
+        name = value.__name__  # type: ignore[attr-defined]
+        _registered(value).append(WrongAnswer(question, hint, name, value))
         return value
 
     return register
@@ -210,26 +217,8 @@ def load(chapter: str) -> Checks:
 def judge(
     checks: Checks, question: str, namespace: Mapping[str, Any], seed: int = PUBLIC_SEED
 ) -> Verdict:
-    """Run a question's checks on a notebook's names, in this process."""
-    return run(checks, question, lambda: Answer.of(namespace), namespace, seed)
-
-
-def run(
-    checks: Checks,
-    question: str,
-    connect: Callable[[], Answer],
-    namespace: Mapping[str, Any],
-    seed: int,
-) -> Verdict:
-    """Run a question's checks, each on an ``Answer`` of its own, whoever is at the other end.
-
-    Args:
-        checks, question: what to run.
-        connect: a fresh ``Answer``.
-        namespace: names that a wrong answer may need beside its own, for the hint engine.
-        seed: of the checks' inputs.
-    """
-    attempts = [_attempt(check, connect(), seed) for check in checks.of(question)]
+    """Run a question's checks on a notebook's names, each on an ``Answer`` of its own."""
+    attempts = [_attempt(check, Answer.of(namespace), seed) for check in checks.of(question)]
     passed = [attempt.check for attempt in attempts if attempt.failure is None]
     verdict = Verdict(
         question,
@@ -240,9 +229,10 @@ def run(
     for attempt in attempts:
         if attempt.failure is not None:
             hint = _matching_hint(checks, attempt, namespace, seed)
-            hints = attempt.check.hints or checks.hints(question)
+            wants_hint = hint is None and isinstance(attempt.failure, Mismatch)
+            level = checks.level(attempt.check) if wants_hint else 0
             return replace(
-                verdict, failure=attempt.failure, call=attempt.blamed, hint=hint, hints=hints
+                verdict, failure=attempt.failure, call=attempt.blamed, hint=hint, level=level
             )
     return verdict
 

@@ -79,7 +79,7 @@ def verdict_message(verdict: Verdict, hints: Sequence[str]) -> Message:
 
     Args:
         verdict: what they found.
-        hints: all of the question's general hints, which give a shown one its number.
+        hints: the question's general hints.
     """
     name = verdict.question
     if verdict.passed:
@@ -89,13 +89,17 @@ def verdict_message(verdict: Verdict, hints: Sequence[str]) -> Message:
     lines = [f"{strong(f'{name} not yet')} · {_failure(verdict)}", *_own_lines(verdict)]
     if verdict.hint:
         lines.append(f"Hint: {markdown(verdict.hint)}")
-    elif verdict.hints:
-        level = hints.index(verdict.hints[0]) + 1
-        more = f" {code(f'lab.hint({name!r})')} shows the next." if level < len(hints) else ""
-        lines.append(f"Hint {level} of {len(hints)}: {markdown(verdict.hints[0])}{more}")
+    elif verdict.level:
+        more = f" {code(f'lab.hint({name!r})')} shows the next."
+        lines.append(hint_line(verdict.level, hints) + (more if verdict.level < len(hints) else ""))
     if verdict.points:
         lines.append(f"So far {verdict.points} of {_points(verdict.possible)}.")
     return Message("wrong", tuple(lines))
+
+
+def hint_line(level: int, hints: Sequence[str]) -> str:
+    """One of a question's hints, the first being level 1, and its place among them."""
+    return f"Hint {level} of {len(hints)}: {markdown(hints[level - 1])}"
 
 
 def progress_message(chapter: str, scores: Mapping[str, tuple[int | None, int]]) -> Message:

@@ -12,7 +12,7 @@ from toolkit.classroom import checks, notebooks, progress
 from toolkit.classroom.feedback import (
     Message,
     code,
-    markdown,
+    hint_line,
     progress_message,
     strong,
     verdict_message,
@@ -46,19 +46,16 @@ class Lab:
         message = verdict_message(verdict, hints)
         if verdict.passed:
             return message
-        if not verdict.hint and hints:
-            self._reached(question, hints.index(verdict.hints[0]) + 1)
-        return replace(message, lines=(*message.lines, *self._doubts(question)[:1]))
+        if verdict.level:
+            self._reached(question, verdict.level)
+        return replace(message, lines=(*message.lines, *self._doubts(question)))
 
     def hint(self, question: str) -> Message:
         """The next of a question's hints; after the last it stays there."""
         hints = self._checks.hints(question)
-        if not hints:
-            check = code(f"lab.check({question!r})")
-            return Message("plain", (f"{question} has no hints: {check} has.",))
         level = min(progress.read(self._chapter)["hints"].get(question, 0) + 1, len(hints))
         self._reached(question, level)
-        return Message("plain", (f"Hint {level} of {len(hints)}: {markdown(hints[level - 1])}",))
+        return Message("plain", (hint_line(level, hints),))
 
     def given(self, question: str) -> Any:
         """The library's own answer to a question, so that later questions stay answerable.
@@ -101,10 +98,9 @@ class Lab:
 
     def _is_given(self, question: str) -> bool:
         library = sys.modules.get(course.homes(self._chapter).module)
-        missing = object()
+        given = {} if library is None else vars(library)
         return any(
-            self._names.get(name, missing) is getattr(library, name, None)
-            for name in self._of(question)
+            name in given and self._names.get(name) is given[name] for name in self._of(question)
         )
 
     def _reached(self, question: str, level: int) -> None:
@@ -112,17 +108,13 @@ class Lab:
         progress.record(self._chapter, "hints", question, max(seen, level))
 
     def _doubts(self, question: str) -> list[str]:
-        """Earlier questions that have not passed, which may be what is wrong."""
-        tried = progress.read(self._chapter)["questions"]
-        earlier = self._checks.questions[: self._checks.questions.index(question)]
-        return [
-            f"Your {doubtful} has not passed: "
-            f"{code(f'{self._of(doubtful)[0]} = lab.given({doubtful!r})')} rules it out."
-            for doubtful in earlier
-            if doubtful in tried
-            and tried[doubtful][0] < tried[doubtful][1]
-            and not self._is_given(doubtful)
-        ]
+        """A line on the first earlier question that has not passed: it may be what is wrong."""
+        for earlier in self._checks.questions[: self._checks.questions.index(question)]:
+            earned, possible = scores(self._chapter)[earlier]
+            if earned is not None and earned < possible and not self._is_given(earlier):
+                mend = code(f"{self._of(earlier)[0]} = lab.given({earlier!r})")
+                return [f"Your {earlier} has not passed: {mend} rules it out."]
+        return []
 
     def __repr__(self) -> str:
         questions = ", ".join(self._checks.questions)

@@ -122,8 +122,7 @@ def make_labs(*, check: bool = False) -> list[str]:
 @cache
 def metadata(chapter: str) -> dict[str, Any]:
     """What a lab's notebook says of itself: lab, version, given names by question, hash."""
-    lab = json.loads(course.chapter(chapter).lab.read_text(encoding="utf-8"))
-    return dict(lab["metadata"]["toolkit"])
+    return about(course.chapter(chapter).lab)
 
 
 def library(chapter: str) -> ModuleType:
@@ -131,40 +130,41 @@ def library(chapter: str) -> ModuleType:
     return importlib.import_module(course.chapter(chapter).module)
 
 
-def lab_of(notebook: Path) -> str:
-    """Which lab a notebook is, whatever its file is called.
+def about(notebook: Path) -> dict[str, Any]:
+    """What a notebook's metadata says of the lab it is, whatever its file is called.
 
     Raises:
         CourseError: it is not a notebook, or not one of the course's labs.
     """
-    import jupytext
-
     try:
-        about = jupytext.read(notebook).metadata.get("toolkit", {})
+        if notebook.suffix == ".ipynb":
+            metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
+        else:
+            import jupytext
+
+            metadata = jupytext.read(notebook).metadata
+        found = dict(metadata.get("toolkit", {}))
     except FileNotFoundError:
         raise course.CourseError(f"there is no file {notebook}") from None
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise course.CourseError(f"{notebook} can't be read as a notebook: {first}") from None
-    lab, labs = about.get("lab"), ", ".join(course.chapters())
+    lab, labs = found.get("lab"), ", ".join(course.chapters())
     if lab is None:
         raise course.CourseError(f"{notebook} is not a lab: labs are {labs}")
     if lab not in course.chapters():
         raise course.CourseError(f"{notebook} says it is lab {lab!r}; there are {labs}")
-    return str(lab)
+    return found
 
 
 def outdated(notebook: Path) -> str | None:
     """A sentence, if a copy of a lab is of another version than the course's; else ``None``."""
-    import jupytext
-
-    about = jupytext.read(notebook).metadata["toolkit"]
-    now = metadata(about["lab"])["version"]
-    if about["version"] == now:
+    found = about(notebook)
+    lab, version = found["lab"], found.get("version")
+    now = metadata(lab)["version"]
+    if version == now:
         return None
-    return (
-        f"{notebook} is version {about['version']} of {about['lab']}, the course has version {now}"
-    )
+    return f"{notebook} is version {version} of {lab}, the course has version {now}"
 
 
 def copy_to_workspace(chapter: str) -> Path:

@@ -37,18 +37,19 @@ class Speeds:
     @property
     def header(self) -> tuple[str, ...]:
         """The columns' names."""
-        return ("", "seconds", *self.case["quality"], "times ours")
+        return ("", "seconds", *self.case["quality"], "times ours", "")
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
-        """Ours first, then the peers: name, seconds, quality, ratio (with its quartiles)."""
+        """Ours first, then the peers: name, seconds, quality, ratio, the ratio's quartiles."""
         case = self.case
-        rows = [("ours", significant(case["ours"]), *map(_share, case["quality"].values()), "1")]
+        ours = map(_share, case["quality"].values())
+        rows = [("ours", significant(case["ours"]), *ours, "1", "")]
         for name, peer in case["peers"].items():
-            low, high = map(significant, peer["spread"])
-            ratio = f"{significant(peer['ratio'])} ({low} to {high})"
             quality = [_share(peer["quality"].get(key)) for key in case["quality"]]
-            rows.append((name, significant(peer["seconds"]), *quality, ratio))
+            low, high = map(significant, peer["spread"])
+            ratio = significant(peer["ratio"])
+            rows.append((name, significant(peer["seconds"]), *quality, ratio, f"({low} to {high})"))
         return rows
 
     def __repr__(self) -> str:
@@ -60,10 +61,10 @@ class Speeds:
     def _repr_html_(self) -> str:
         case = self.case
         times = [case["ours"], *(peer["seconds"] for peer in case["peers"].values())]
-        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.header)
+        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.header[:-1])
         body = "".join(map(_row_html, self.rows, (time / max(times) for time in times)))
         css = "".join((STATIC / name).read_text("utf-8") for name in ("tokens.css", "speeds.css"))
-        columns = f"--tk-columns:{len(self.header) - 1}"
+        columns = f"--tk-columns:{len(self.header) - 2}"
         return (
             f'<div class="tk tk-speeds"><style>{css}</style><div class="tk-scroll" tabindex="0" '
             f'role="region" aria-label="{escape(case["name"])}"><table style="{columns}">'
@@ -80,13 +81,11 @@ def _share(value: float | None) -> str:
 
 
 def _row_html(row: tuple[str, ...], length: float) -> str:
-    name, seconds, *quality, ratio = row
+    name, seconds, *quality, ratio, quartiles = row
     kind = "ours" if name == "ours" else "peer"
     bar = f'<span class="tk-bar tk-{kind}" style="width:{100 * length:.1f}%"></span>'
     cells = "".join(f"<td>{escape(cell)}</td>" for cell in quality)
-    times, _, quartiles = ratio.partition(" (")
-    small = f"<small>({quartiles}</small>" if quartiles else ""
     return (
         f'<tr><th scope="row">{escape(name)}</th><td class="tk-time"><span>{seconds}</span>{bar}'
-        f"</td>{cells}<td>{times}{small}</td></tr>"
+        f"</td>{cells}<td>{ratio}<small>{quartiles}</small></td></tr>"
     )

@@ -52,7 +52,12 @@ def candidate_pairs(
     Source:
         Indyk, Motwani, Approximate nearest neighbors, 1998; Mining of Massive Datasets, 3.4.
     """
-    _check(signatures, bands)
+    check_signatures(signatures)
+    if bands.b * bands.r > signatures.shape[1]:
+        raise ValueError(
+            f"{bands.b} bands of {bands.r} rows need signatures of {bands.b * bands.r} values, "
+            f"got {signatures.shape[1]}: raise num_perm or choose smaller bands"
+        )
     documents = np.flatnonzero((signatures != EMPTY).any(axis=1))
     whole = band_keys(signatures[documents], 1, signatures.shape[1])[:, 0]
     _, first, group = np.unique(whole, return_index=True, return_inverse=True)
@@ -138,16 +143,12 @@ def _expand(
     return expanded
 
 
-def _check(signatures: UInt32[np.ndarray, "documents num_perm"], bands: Bands) -> None:
+def check_signatures(signatures: UInt32[np.ndarray, "documents num_perm"]) -> None:
+    """Refuse what is not a matrix of signatures."""
     if getattr(signatures, "dtype", None) != np.uint32:
         got = getattr(signatures, "dtype", type(signatures).__name__)
         raise TypeError(f"signatures must be a uint32 array from MinHasher.signatures, got {got}")
     if signatures.ndim != 2:
         raise ValueError(
             f"signatures must have two axes, documents and num_perm, got shape {signatures.shape}"
-        )
-    if bands.b * bands.r > signatures.shape[1]:
-        raise ValueError(
-            f"{bands.b} bands of {bands.r} rows need signatures of {bands.b * bands.r} values, "
-            f"got {signatures.shape[1]}: raise num_perm or choose smaller bands"
         )

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-from .arguments import check_fraction
 from .bands import Bands, bands_for_recall
 from .candidates import candidate_pairs
 from .compiled import compiled
@@ -77,7 +76,6 @@ def deduplicate(texts: Sequence[str], threshold: float = 0.8, seed: int = 1) -> 
         TypeError: ``texts`` is no list of strings, or a number is of the wrong kind.
         ValueError: ``threshold`` outside its range, or a negative ``seed``.
     """
-    check_fraction("threshold", threshold)
     hasher = MinHasher(seed=seed)
     bands = bands_for_recall(threshold, hasher.num_perm)
     sets = shingle_sets(texts, hasher.ngram, hasher.unit)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8, UInt32
 
 from .arguments import check_fraction, whole_number
+from .candidates import check_signatures
 from .exact import PAIR, overlapping_pairs
 from .hashing import check_texts, shingle_sets
 from .minhash import MinHasher
@@ -73,14 +74,7 @@ def sample_pairs(
     check_fraction("threshold", threshold)
     check_texts(texts)
     if signatures is not None:
-        if not isinstance(signatures, np.ndarray):
-            got = type(signatures).__name__
-            raise TypeError(f"signatures must be an array, got {got}: wrap it in np.array(...)")
-        if signatures.ndim != 2:
-            raise ValueError(
-                "signatures must have two axes, documents and num_perm, "
-                f"got shape {signatures.shape}"
-            )
+        check_signatures(signatures)
         if len(signatures) != len(texts):
             raise ValueError(f"{len(texts)} texts need as many signatures, got {len(signatures)}")
         num_perm = signatures.shape[1]
