@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -107,6 +107,56 @@ def bench(
 
     for name in [chapter] if chapter else course.chapters():
         typer.echo(f"wrote {run(name)}")
+
+
+@app.command()
+def dedup(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILES",
+            help="JSON Lines (.jsonl, .ndjson, .json) or, by any other name, a document a line; "
+            "compressed with .gz or .zst after that.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="To make; .gz or .zst compresses it.")],
+    field: Annotated[str, typer.Option(help="Of JSON Lines, the field with the text.")] = "text",
+    threshold: Annotated[
+        float, typer.Option(help="Least Jaccard similarity of a duplicate.")
+    ] = 0.8,
+    method: Annotated[
+        Literal["minhash", "simhash"], typer.Option(help="How candidates are found.")
+    ] = "minhash",
+    radius: Annotated[
+        int | None, typer.Option(help="Of simhash, the bits in which candidates may differ.")
+    ] = None,
+    unit: Annotated[
+        Literal["word", "char"], typer.Option(help="Compare runs of words, or of characters.")
+    ] = "word",
+    ngram: Annotated[int, typer.Option(help="How many of them make a run.")] = 5,
+    report: Annotated[
+        Path | None, typer.Option(help="To make, JSON Lines: what was removed, and why.")
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave bad lines out; else the first one stops.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads; one a core if unset.")
+    ] = None,
+) -> None:
+    """Copy the lines of files without the near-duplicates among them.
+
+    A document goes if an earlier one that stays is similar to it. All other
+    lines are copied in order, byte for byte. Until that is done there is
+    only the folder OUT.work: after Ctrl-C, a crash or a full disk, the same
+    command goes on from there.
+    """
+    from toolkit.data.dedup.commands import run
+    from toolkit.data.dedup.inputs import Inputs
+
+    settings: dict[str, object] = {"threshold": threshold, "method": method, "radius": radius}
+    settings |= {"unit": unit, "ngram": ngram}
+    raise typer.Exit(run(Inputs(files, field, skip_bad), out, report, workers, settings))
 
 
 @app.command()

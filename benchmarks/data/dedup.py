@@ -11,9 +11,8 @@ Signatures
     Predicted: hashing words once and rolling over them saves building 5.6 million strings, which
     is most of the peers' time; permuting 32-bit numbers rather than 64-bit ones does as many again
     at once. At least 5 times rensa and 15 times datasketch with xxh32.
-    Measured: 8 times rensa, 13 times datasketch with xxh32, 26 times with sha1. Short of the 15:
-    a third to a half of our time goes into casefolding and decoding Python strings, before any
-    loop of ours.
+    Measured: 11 times rensa, 17 times datasketch with xxh32, 32 times with sha1. While case was
+    still folded and UTF-32 made by Python, one text at a time, it was 8, 13 and 26.
     Recall and precision are of candidates, the same bands being cut from each one's signatures:
     recall is the same within 0.003. Precision is not a merit of one hash:
     over six seeds ours gave 0.55 to 0.70 million candidates where P(s) summed over all pairs
@@ -21,14 +20,19 @@ Signatures
 Pairs
     Predicted: the same pairs as datasketch's index at the same bands, in a tenth of its time, since
     Python's dictionaries and sets are left out of every inner loop.
-    Measured: 16 times, at recall 0.999 and 0.996. What ``MinHashLSH(threshold=0.8)`` gives out of
-    the box, at its own bands and without exact verification, takes 6 times as long as ours, misses
+    Measured: 22 times, at the same recall of 0.996. What ``MinHashLSH(threshold=0.8)`` gives out of
+    the box, at its own bands and without exact verification, takes 7 times as long as ours, misses
     a quarter of the pairs, and half of what it reports is none.
+Rules
+    Predicted: SimHash in 64 bits needs more comparisons than bands for the same recall, because its
+    curve is flatter, and is faster where near means nearly identical.
+    Measured: at 0.8, recall 0.996 takes bands 0.67 million comparisons; SimHash at 14 bits takes
+    1.24 million for 0.997, in three times the time. At 3 bits it finds a tenth of the pairs.
 Where ours loses
     On a small corpus, the first time: compiling the loops takes seconds, once a machine, where the
-    peers start at once. On memory it holds every shingle's hash to verify candidates, 8 bytes each,
-    and all candidates at once, which a corpus of billions does not allow. On hostile input: the
-    hash of words has no secret, so collisions can be made.
+    peers start at once. On memory ``deduplicate`` holds every shingle's hash to verify candidates,
+    8 bytes each, and all candidates at once; ``DedupIndex`` keeps the hashes on disk and no pairs.
+    On hostile input: the hash of words has no secret, so collisions can be made.
 """
 
 from __future__ import annotations
@@ -39,7 +43,9 @@ os.environ["RAYON_NUM_THREADS"] = "1"  # before rensa starts its threads
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import rensa
@@ -51,11 +57,17 @@ from toolkit.bench import Case
 from toolkit.data.dedup import (
     Bands,
     MinHasher,
+    Radius,
+    SimHasher,
     all_pairs_jaccard,
     bands_for_recall,
     candidate_pairs,
     deduplicate,
+    hamming_pairs,
+    optimal_bands,
 )
+from toolkit.data.dedup.blocks import check_workers
+from toolkit.data.dedup.hamming import table_masks
 
 PACKAGES = ("numpy", "numba", "scipy", "datasketch", "rensa", "xxhash")
 THRESHOLD = 0.8
@@ -70,17 +82,33 @@ def texts() -> list[str]:
     return [text for text in assets.texts("license-texts").texts if len(text.split()) >= 20]
 
 
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Pairs (i, j), and the bytes of the sketches and keys that found them."""
+
+    pairs: np.ndarray
+    size: int
+
+    @property
+    def costs(self) -> dict[str, float]:
+        return {"candidates": len(self.pairs), "MiB": self.size / 2**20}
+
+
 @cache
-def truth() -> np.ndarray:
-    pairs = all_pairs_jaccard(texts(), THRESHOLD)
-    return np.stack([pairs["i"], pairs["j"]], axis=1)
+def truth(threshold: float) -> np.ndarray:
+    return numbered(all_pairs_jaccard(texts(), threshold))
 
 
-def quality(pairs: np.ndarray) -> dict[str, float]:
-    """Recall and precision of pairs (i, j) against exact all-pairs Jaccard."""
-    found = {(i, j) for i, j in pairs.tolist()}
-    right = len(found & {(i, j) for i, j in truth().tolist()})
-    return {"recall": right / len(truth()), "precision": right / len(found)}
+def numbered(pairs: np.ndarray) -> np.ndarray:
+    """Each pair (i, j) as one number."""
+    return pairs["i"] * len(texts()) + pairs["j"]
+
+
+def quality(pairs: np.ndarray, threshold: float = THRESHOLD) -> dict[str, float]:
+    """Recall and precision of distinct pairs (i, j) against exact all-pairs Jaccard."""
+    found = np.unique(pairs[:, 0] * len(texts()) + pairs[:, 1])
+    right = np.isin(found, truth(threshold)).sum()
+    return {"recall": right / len(truth(threshold)), "precision": right / len(found)}
 
 
 def quality_of_signatures(signatures: np.ndarray) -> dict[str, float]:
@@ -123,9 +151,49 @@ def rensa_signatures() -> np.ndarray:
     return np.array(rows, dtype=np.uint32)
 
 
-def our_pairs() -> np.ndarray:
-    pairs = deduplicate(texts(), THRESHOLD).pairs
+def our_pairs(workers: int) -> np.ndarray:
+    pairs = deduplicate(texts(), THRESHOLD, workers=workers).pairs
     return np.stack([pairs["i"], pairs["j"]], axis=1)
+
+
+def candidates_by(rule: Bands | Radius) -> Callable[[], Candidates]:
+    """What a rule makes comparable, from raw text."""
+
+    def find() -> Candidates:
+        if isinstance(rule, Bands):
+            signatures = MinHasher(NUM_PERM).signatures(texts(), workers=1)
+            keys = 8 * rule.b * len(signatures)
+            return Candidates(candidate_pairs(signatures, rule), signatures.nbytes + keys)
+        fingerprints = SimHasher(rule.bits).fingerprints(texts(), workers=1)
+        keys = 8 * len(table_masks(rule, len(fingerprints))) * len(fingerprints)
+        return Candidates(hamming_pairs(fingerprints, rule), fingerprints.nbytes + keys)
+
+    return find
+
+
+def named(rule: Bands | Radius) -> str:
+    """A rule as the page's tables name it."""
+    if isinstance(rule, Bands):
+        return f"MinHash, {rule.b} x {rule.r}"
+    return f"SimHash, {rule.k} bits"
+
+
+def rules_compared(threshold: float, params: dict[str, Any]) -> Case:
+    """What each rule finds of the pairs at a threshold, what it compares, takes and holds."""
+    best = bands_for_recall(threshold, NUM_PERM)
+    bands = [optimal_bands(threshold, NUM_PERM), Bands(14, 8)]
+    rules = [*bands, *(Radius(k) for k in (3, 6, 8, 10, 12, 14))]
+    return Case(
+        name=f"candidates at {threshold}",
+        params=params | {"threshold": threshold, "ours": named(best)},
+        ours=candidates_by(best),
+        peers={named(rule): candidates_by(rule) for rule in rules},
+        quality=lambda found: (
+            quality(found.pairs, threshold)
+            | {"candidates": len(found.pairs), "MiB": found.size / 2**20}
+        ),
+        rounds=3,
+    )
 
 
 def datasketch_pairs(bands: Bands | None, verified: bool) -> np.ndarray:
@@ -165,7 +233,7 @@ def cases() -> list[Case]:
         Case(
             name="signatures",
             params=params,
-            ours=lambda: MinHasher(NUM_PERM).signatures(texts()),
+            ours=lambda: MinHasher(NUM_PERM).signatures(texts(), workers=1),
             peers={
                 "rensa, full": rensa_signatures,
                 "datasketch, xxh32": lambda: datasketch_signatures(xxh32_minhash),
@@ -177,7 +245,7 @@ def cases() -> list[Case]:
         Case(
             name="near-duplicate pairs",
             params=params,
-            ours=our_pairs,
+            ours=lambda: our_pairs(workers=1),
             peers={
                 "datasketch LSH, same bands, verified": lambda: datasketch_pairs(BANDS, True),
                 "datasketch LSH, its bands, unverified": lambda: datasketch_pairs(None, False),
@@ -185,4 +253,12 @@ def cases() -> list[Case]:
             quality=quality,
             rounds=3,
         ),
+        Case(
+            name="near-duplicate pairs, all cores",
+            params=params | {"threads": check_workers(None)},
+            ours=lambda: our_pairs(workers=check_workers(None)),
+            peers={"ours, one thread": lambda: our_pairs(workers=1)},
+            quality=quality,
+        ),
+        *(rules_compared(threshold, params) for threshold in (0.7, 0.8, 0.9)),
     ]

@@ -187,6 +187,19 @@ def test_a_missing_benchmark_or_package_is_one_sentence(chapter):
         load("data/tiny")
 
 
+def test_a_benchmark_may_define_a_record(chapter):
+    record = """from __future__ import annotations
+from dataclasses import dataclass
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    pairs: int
+
+"""
+    chapter.benchmark.write_text(record + BENCHMARK)
+    assert load("data/tiny").Found(3).pairs == 3
+
+
 @pytest.mark.parametrize(("name", "line"), [("PACKAGES", "PACKAGES ="), ("cases", "def cases")])
 def test_a_benchmark_without_its_parts_is_one_sentence(chapter, name, line):
     chapter.benchmark.write_text(BENCHMARK.replace(line, line.replace(name, "something_else")))

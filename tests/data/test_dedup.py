@@ -360,7 +360,7 @@ def test_verification_walks_both_sets_to_their_ends():
     sets = shingle_sets(texts)
     pairs = np.array(list(combinations(range(len(texts)), 2)))
     expected = [jaccard(shingles(texts[i]), shingles(texts[j])) for i, j in pairs]
-    assert jaccard_of_pairs(sets.hashes, sets.offsets, pairs).tolist() == expected
+    assert jaccard_of_pairs(sets.hashes, sets.offsets, pairs, 0.0).tolist() == expected
 
 
 # Deduplication
@@ -398,7 +398,7 @@ def test_what_every_deduplication_keeps_to(seed, threshold):
     assert set(result.empty.tolist()) <= kept
     assert result.documents == len(texts)
     assert result.threshold == threshold
-    assert result.bands == bands_for_recall(threshold, 128)
+    assert result.rule == bands_for_recall(threshold, 128)
     assert result.candidates >= len(result.pairs)
 
 
@@ -552,7 +552,7 @@ def test_a_sample_is_spread_over_similarities_and_its_weights_sum_to_the_corpus(
     weights = np.bincount(drawn, weights=sample.stands_for, minlength=20)
     np.testing.assert_allclose(weights, counts, rtol=1e-12)
     assert sample.agree.shape == (len(drawn), 8)
-    assert (sample.num_perm, sample.threshold) == (64, 0.7)
+    assert (sample.method, sample.positions, sample.threshold) == ("minhash", 64, 0.7)
 
 
 def test_a_sample_draws_the_pairs_of_a_bin_evenly():
@@ -677,7 +677,33 @@ def test_a_sample_draws_the_pairs_of_a_bin_evenly():
         (
             lambda: sample_pairs(["a"], signatures=[[1] * 8]),
             TypeError,
-            "signatures must be a uint32 array from MinHasher.signatures, got list",
+            "signatures must be a uint32 array from MinHasher.signatures or a uint64 array from "
+            "SimHasher.fingerprints, got list",
+        ),
+        (
+            lambda: sample_pairs(["a"], signatures=np.zeros((1, 64), np.uint64)),
+            ValueError,
+            "fingerprints must have one axis, got shape (1, 64)",
+        ),
+        (
+            lambda: sample_pairs(["a"], signatures=np.zeros(1, np.uint64), bits=12),
+            ValueError,
+            "bits must be a multiple of 8, got 12",
+        ),
+        (
+            lambda: sample_pairs(["a"], signatures=np.zeros(1, np.uint64), bits=72),
+            ValueError,
+            "bits must be at most 64 and no fewer than a fingerprint has, 0; got 72",
+        ),
+        (
+            lambda: sample_pairs(["a"], signatures=np.array([1 << 32], np.uint64), bits=32),
+            ValueError,
+            "bits must be at most 64 and no fewer than a fingerprint has, 33; got 32",
+        ),
+        (
+            lambda: sample_pairs(["a"], signatures=np.zeros(1, np.uint64), bits=8.0),
+            TypeError,
+            "bits must be a whole number, got 8.0",
         ),
         (
             lambda: sample_pairs(["a"] * 8, signatures=np.zeros(8, np.uint32)),
@@ -712,8 +738,27 @@ def test_a_sample_looks_at_the_signatures_it_is_given():
     texts = corpus(3)
     mine = MinHasher(num_perm=64, seed=9).signatures(texts)
     sample = sample_pairs(texts, signatures=mine)
-    assert sample.num_perm == 64
+    assert (sample.method, sample.positions) == ("minhash", 64)
     i, j = sample.documents.T
     assert (np.unpackbits(sample.agree, axis=1) == (mine[i] == mine[j])).all()
     with pytest.raises(ValueError, match="60 texts need as many signatures, got 59"):
         sample_pairs(texts, signatures=mine[:59])
+
+
+@pytest.mark.parametrize("bits", [64, 32, 8])
+def test_a_sample_looks_at_the_fingerprints_it_is_given(bits):
+    texts = corpus(3)
+    drawn = np.random.default_rng(4).integers(2**bits, size=len(texts), dtype=np.uint64)
+    drawn[:2] = 0, 2**bits - 1
+    sample = sample_pairs(texts, signatures=drawn, bits=bits)
+    assert (sample.method, sample.positions) == ("simhash", bits)
+    assert sample.agree.shape == (len(sample.documents), bits // 8)
+    for (i, j), packed in zip(sample.documents.tolist(), sample.agree, strict=True):
+        one, other = f"{drawn[i]:0{bits}b}", f"{drawn[j]:0{bits}b}"  # the highest bit first
+        agree = "".join("1" if a == b else "0" for a, b in zip(one, other, strict=True))
+        assert "".join(f"{byte:08b}" for byte in packed) == agree
+    plain = sample_pairs(texts)
+    assert (sample.documents == plain.documents).all()
+    assert (sample.stands_for == plain.stands_for).all()
+    with pytest.raises(ValueError, match="60 texts need as many signatures, got 59"):
+        sample_pairs(texts, signatures=drawn[:59], bits=bits)

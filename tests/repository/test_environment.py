@@ -26,8 +26,9 @@ def pins() -> dict[str, Version]:
 
 
 def declared() -> list[Requirement]:
-    extras = PROJECT["optional-dependencies"].values()
-    return [Requirement(text) for group in (PROJECT["dependencies"], *extras) for text in group]
+    groups = (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
+    found = [Requirement(text) for group in groups for text in group]
+    return [requirement for requirement in found if requirement.name != PROJECT["name"]]
 
 
 @pytest.mark.parametrize("requirement", declared(), ids=str)

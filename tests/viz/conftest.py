@@ -33,21 +33,25 @@ PAGE = """<!doctype html>
 """
 
 
-def draw_sample(pairs: int = 600, num_perm: int = 128, threshold: float = 0.8) -> PairSample:
-    """Pairs whose signatures agree as MinHash's do: each number with a chance of s."""
+def draw_sample(
+    pairs: int = 600, positions: int = 128, threshold: float = 0.8, method: str = "minhash"
+) -> PairSample:
+    """Pairs that agree at each position as the method's do."""
     rng = np.random.default_rng(7)
     jaccard = np.sort(rng.random(pairs))
     jaccard[-1] = 1.0
     jaccard[np.searchsorted(jaccard, threshold)] = threshold  # exactly at it counts as alike
-    agree = rng.random((pairs, num_perm)) < jaccard[:, None]
+    chance = {"minhash": jaccard, "simhash": 1 - np.arccos(2 * jaccard / (1 + jaccard)) / np.pi}
+    agree = rng.random((pairs, positions)) < chance[method][:, None]
     weight = np.exp(9 * (1 - jaccard)).round(3)
     first = np.arange(pairs)
     return PairSample(
+        method=method,
         jaccard=jaccard,
         agree=np.packbits(agree, axis=1),
         stands_for=weight,
         documents=np.stack([first, first + 1 + rng.integers(0, 900, pairs)], axis=1),
-        num_perm=num_perm,
+        positions=positions,
         threshold=threshold,
         total_pairs=int(weight.sum()),
     )
@@ -65,12 +69,24 @@ def draw() -> Callable[..., PairSample]:
 
 @pytest.fixture(scope="session")
 def small() -> PairSample:
-    return draw_sample(60, num_perm=24)
+    return draw_sample(60, positions=24)
+
+
+@pytest.fixture(scope="session")
+def prints() -> PairSample:
+    """A sample by SimHash."""
+    return draw_sample(positions=64, method="simhash")
 
 
 @pytest.fixture
 def buckets(sample: PairSample) -> Buckets:
     return Buckets(sample, Bands(14, 8))
+
+
+@pytest.fixture
+def near(prints: PairSample) -> Buckets:
+    """The widget over a sample by SimHash."""
+    return Buckets(prints, radius=10)
 
 
 @pytest.fixture

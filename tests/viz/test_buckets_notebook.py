@@ -21,9 +21,9 @@ from toolkit.viz import Buckets
 jaccard = np.linspace(0.02, 1, 50)
 agree = np.random.default_rng(1).random((50, 128)) < jaccard[:, None]
 sample = PairSample(
-    jaccard=jaccard, agree=np.packbits(agree, axis=1), stands_for=np.ones(50),
+    method="minhash", jaccard=jaccard, agree=np.packbits(agree, axis=1), stands_for=np.ones(50),
     documents=np.stack([np.arange(50), np.arange(50) + 50], axis=1),
-    num_perm=128, threshold=0.8, total_pairs=50,
+    positions=128, threshold=0.8, total_pairs=50,
 )
 widget = Buckets(sample, Bands(14, 8))
 widget

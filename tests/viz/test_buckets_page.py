@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
-from toolkit.data.dedup import Bands
+from toolkit.data.dedup import Bands, Radius
 from toolkit.viz import Buckets, tokens
 from toolkit.viz.text import percent, significant
 
 pytestmark = pytest.mark.browser
 
+NBSP = "\N{NO-BREAK SPACE}"
+
 
 @pytest.fixture
 def url(buckets, publish):
     return publish(buckets.html())
+
+
+@pytest.fixture
+def near_url(near, publish):
+    """A page with the widget over a sample by SimHash."""
+    return publish(near.html(), "near")
+
+
+@pytest.fixture(params=["minhash", "simhash"])
+def either(request):
+    """The address of the widget over either method's sample, one after the other."""
+    return request.getfixturevalue({"minhash": "url", "simhash": "near_url"}[request.param])
 
 
 def alive(page):
@@ -25,7 +40,7 @@ def alive(page):
 
 def skip_guess(page):
     page.get_by_role("button", name="Skip", exact=True).click()
-    page.get_by_role("slider", name="bands b").wait_for()
+    page.get_by_role("slider", name=re.compile("bands b|radius k")).wait_for()
     return page
 
 
@@ -48,10 +63,11 @@ def rgb(color):
     return f"rgb({', '.join(str(int(color[at : at + 2], 16)) for at in (1, 3, 5))})"
 
 
-def test_it_replaces_the_picture(url, visit):
-    page = alive(visit(url))
+def test_it_replaces_the_picture(either, visit):
+    page = alive(visit(either))
     assert not page.locator(".tk-picture").is_visible()
-    assert page.locator(".tk-widget").get_attribute("aria-label").startswith("How should")
+    label = page.locator(".tk-widget").get_attribute("aria-label")
+    assert label.startswith(("How should", "How many bits"))
 
 
 def test_without_scripts_the_picture_stays(url, visit):
@@ -89,6 +105,30 @@ def test_the_browser_finds_the_same_collisions_as_python(url, visit, sample, buc
         )
 
 
+def test_the_browser_finds_the_same_pairs_within_a_radius_as_python(near_url, visit, prints):
+    page = visit(near_url)
+    radii = [0, 1, 10, 31, 32]
+    similarities = [0, 0.001, 0.3, 0.8, 0.999, 1]
+    apart, chances = page.evaluate(
+        """async ([radii, similarities, stride, agree]) => {
+            const {differing, chanceWithin} = await import("../_static/toolkit/buckets.js");
+            const pairs = agree.length / stride;
+            return [
+                Array.from({length: pairs}, (_, p) => differing(agree, stride, p, 64)),
+                radii.map((k) => similarities.map((s) => chanceWithin(s, k, 64))),
+            ];
+        }""",
+        [radii, similarities, prints.agree.shape[1], prints.agree.ravel().tolist()],
+    )
+    for pair, packed in zip(apart, prints.agree, strict=True):
+        bits = "".join(f"{byte:08b}" for byte in packed)
+        assert pair == [at for at, bit in enumerate(bits) if bit == "0"]
+    for k, found in zip(radii, chances, strict=True):
+        assert [len(pair) <= k for pair in apart] == Buckets(prints, radius=k).met().tolist()
+        expected = [Radius(k, 64).probability(s) for s in similarities]
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-15)
+
+
 def test_the_browser_writes_numbers_as_python_does(url, visit):
     numbers = [0, 0.0123, 0.5, 0.8, 7, 92.5, 999.6, 1234, 99_960, 11_599_336, 2.5e9]
     shares = [0, 1e-9, 0.001, 0.224, 0.5, 0.98765, 0.9991, 1]
@@ -103,10 +143,15 @@ def test_the_browser_writes_numbers_as_python_does(url, visit):
     assert written[1] == [percent(share) for share in [*shares, float("nan")]]
 
 
-def test_the_reader_guesses_before_anything_is_told(url, visit, buckets):
-    page = alive(visit(url))
+@pytest.mark.parametrize(("of", "asked"), [("buckets", "14 bands of 8 rows"), ("near", "10 of 64")])
+def test_the_reader_guesses_before_anything_is_told(publish, visit, request, of, asked):
+    buckets = request.getfixturevalue(of)
+    page = alive(visit(publish(buckets.html())))
+    assert asked in page.locator(".tk-ask").inner_text()
     assert [value(page, name) for name in ("recall", "precision", "candidates")] == ["?"] * 3
-    assert page.get_by_role("slider", name="bands b").count() == 0
+    assert page.locator(".tk-controls input").count() == 1
+    assert page.locator(".tk-whole, .tk-signature .tk-limit").count() == 0
+    assert "compared:" not in page.locator(".tk-caption").inner_text()
     slide(page, "your guess", 90)
     page.get_by_role("button", name="Compare", exact=True).click()
     precision = percent(buckets.outcome()["precision"])
@@ -131,6 +176,29 @@ def test_sliders_change_the_readout_to_what_python_counts(url, visit, sample, b,
     assert value(page, "chance to meet at 0.8") == percent(Bands(b, r).probability(0.8))
     spoken(page, widget.summary())
     assert page.locator(".tk-drawing svg[role=img]").get_attribute("aria-label") == widget.summary()
+
+
+@pytest.mark.parametrize("k", [0, 3, 17, 32])
+def test_the_radius_changes_the_readout_to_what_python_counts(near_url, visit, prints, k):
+    page = skip_guess(alive(visit(near_url)))
+    slide(page, "radius k", k)
+    widget = Buckets(prints, radius=k)
+    totals = widget.outcome()
+    assert value(page, "recall") == percent(totals["recall"])
+    assert value(page, "precision") == percent(totals["precision"])
+    assert value(page, "candidates") == significant(round(totals["candidates"]))
+    assert value(page, "compared at 0.8") == percent(Radius(k).probability(0.8))
+    assert page.get_by_text(f"P(d ≤ {k}), p = 0.151", exact=True).is_visible()
+    spoken(page, widget.summary())
+    assert page.locator(".tk-drawing svg[role=img]").get_attribute("aria-label") == widget.summary()
+    assert page.locator(".tk-remark").inner_text() == ""
+
+
+def test_the_radius_reaches_half_the_bits(draw, publish, visit):
+    short = Buckets(draw(60, positions=32, method="simhash"), radius=5)
+    page = skip_guess(alive(visit(publish(short.html()))))
+    slider = page.get_by_role("slider", name="radius k")
+    assert [slider.get_attribute(end) for end in ("min", "max")] == ["0", "16"]
 
 
 def test_a_cut_that_does_not_fit_makes_the_other_slider_give_way(url, visit):
@@ -193,6 +261,20 @@ def test_the_keyboard_does_it_all(url, visit, sample):
     assert page.locator(".tk-caption").inner_text() == said
 
 
+def test_the_keyboard_moves_the_radius(near_url, visit):
+    page = alive(visit(near_url))
+    for key in ("Tab", "Tab", "Enter", "ArrowRight"):  # the guess, compare, and on to the radius
+        page.keyboard.press(key)
+    assert page.get_by_role("slider", name="radius k").input_value() == "11"
+    page.keyboard.press("Tab")
+    page.keyboard.press("End")
+    pair = page.get_by_role("slider", name="pair", exact=True)
+    assert pair.get_attribute("aria-valuetext").endswith("Stands for about 1 in the corpus.")
+    assert f"d{NBSP}={NBSP}0 of 64 bits differ (tall). They are compared" in pair.get_attribute(
+        "aria-valuetext"
+    )
+
+
 def mark(page, pair):
     """Where a pair's mark stands on the page, found as a reader finds it: by its ring."""
     page.get_by_role("slider", name="pair", exact=True).fill(str(pair))
@@ -244,6 +326,56 @@ def test_a_pairs_signature_shows_the_bands_in_which_it_meets(url, visit, sample,
             assert f"in band {', '.join(str(band + 1) for band in whole)}." in caption
 
 
+def boxes(page, kind):
+    """The cells of one kind in the picture of a pair, as [x, y]."""
+    path = page.locator(f".tk-signature .tk-{kind}").evaluate_all(
+        "paths => paths.map((path) => path.getAttribute('d')).join('')"
+    )
+    return [[float(number) for number in box.split()] for box in re.findall(r"M([\d. ]+)h", path)]
+
+
+@pytest.mark.parametrize("width", [320, 820])
+def test_a_pairs_fingerprint_counts_the_bits_that_differ_against_the_radius(
+    near_url, visit, prints, width
+):
+    page = skip_guess(alive(visit(near_url, width=width)))
+    for pair in (0, 420, 599):
+        page.get_by_role("slider", name="pair", exact=True).fill(str(pair))
+        bits = "".join(f"{byte:08b}" for byte in prints.agree[pair])
+        apart = bits.count("0")
+        caption = page.locator(".tk-caption").inner_text()
+        assert f"d{NBSP}={NBSP}{apart} of 64 bits differ" in caption
+        assert ("They are compared: at most" in caption) == (apart <= 10)
+        assert ("They are not compared: at most" in caption) == (apart > 10)
+        dark = boxes(page, "apart")
+        row = sorted(boxes(page, "agree") + dark[:apart])
+        assert [box in dark for box in row] == [bit == "0" for bit in bits]
+        counted = dark[apart:]
+        assert len(counted) == apart
+        assert len(boxes(page, "differ")) == max(0, 10 - apart)
+        line = float(page.locator(".tk-signature .tk-limit").get_attribute("x1"))
+        assert sum(x < line for x, _ in counted) == min(10, apart)
+        drawn = page.locator(".tk-signature").evaluate(
+            "node => Math.max(...[...node.children].map((part) => {"
+            "  const {x, width} = part.getBBox(); return x + width; }))"
+        )
+        assert drawn <= page.locator(".tk-signature").bounding_box()["width"]
+
+
+def test_a_link_carries_the_radius(near_url, visit, near):
+    page = alive(visit(f"{near_url}#{near.id}.k=3&selected=30"))
+    radius = page.get_by_role("slider", name="radius k")
+    assert radius.input_value() == "3"
+    assert page.get_by_role("slider", name="pair", exact=True).input_value() == "30"
+    slide(page, "radius k", 12)
+    page.wait_for_url(f"**/near.html#{near.id}.k=12&selected=30")
+    page.evaluate(f"location.hash = '{near.id}.k=99'")
+    page.wait_for_url(f"**/near.html#{near.id}.k=32&selected=30")
+    page.evaluate(f"location.hash = '{near.id}.k=-4'")
+    page.wait_for_url(f"**/near.html#{near.id}.k=0&selected=30")
+    assert radius.input_value() == "0"
+
+
 def test_a_link_carries_the_state(url, visit, buckets):
     page = alive(visit(f"{url}#{buckets.id}.b=9&r=13&selected=30"))
     assert page.get_by_role("slider", name="bands b").input_value() == "9"
@@ -256,10 +388,12 @@ def test_a_link_carries_the_state(url, visit, buckets):
 
 
 @pytest.mark.parametrize(
-    "state", ["b=9999&r=99", "b=0&r=-3", "b=x&nonsense=1", "selected=9999", "="]
+    "state", ["b=9999&r=99", "b=0&r=-3", "b=x&nonsense=1", "k=9999", "selected=9999", "="]
 )
-def test_a_link_with_nonsense_is_harmless(url, visit, buckets, state):
-    page = alive(visit(f"{url}#{buckets.id}.{state}"))
+@pytest.mark.parametrize("of", ["buckets", "near"])
+def test_a_link_with_nonsense_is_harmless(publish, visit, request, of, state):
+    widget = request.getfixturevalue(of)
+    page = alive(visit(f"{publish(widget.html())}#{widget.id}.{state}"))
     page.locator(".tk-caption").get_by_text("Documents").wait_for()
 
 
@@ -313,17 +447,18 @@ def hit_pixels(page):
     )
 
 
-def test_the_theme_is_followed_at_once(url, visit, shot):
-    page = skip_guess(alive(visit(url, reduced_motion="reduce")))
+def test_the_theme_is_followed_at_once(either, visit, shot, request):
+    of = request.node.callspec.id
+    page = skip_guess(alive(visit(either, reduced_motion="reduce")))
     light, dark = tokens()["hit"]
     fill = "getComputedStyle(document.querySelector('.tk-mark-found')).fill"
     assert page.evaluate(fill) == rgb(light)
     assert hit_pixels(page) > 500
-    shot(page, "buckets-light")
+    shot(page, f"buckets-{of}-light")
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     assert page.evaluate(fill) == rgb(dark)
     assert hit_pixels(page) > 500
-    shot(page, "buckets-dark")
+    shot(page, f"buckets-{of}-dark")
 
 
 def test_where_no_one_says_the_systems_theme_is_followed(buckets, publish, visit):
@@ -355,19 +490,19 @@ def frames(page):
     )
 
 
-def test_nothing_moves_for_readers_who_want_no_motion(url, visit):
-    assert frames(skip_guess(alive(visit(url, reduced_motion="reduce")))) == 1
-    page = skip_guess(alive(visit(url, reduced_motion="no-preference")))
+def test_nothing_moves_for_readers_who_want_no_motion(either, visit):
+    assert frames(skip_guess(alive(visit(either, reduced_motion="reduce")))) == 1
+    page = skip_guess(alive(visit(either, reduced_motion="no-preference")))
     page.wait_for_timeout(600)
     assert frames(page) > 2
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("revealed", [False, True])
-def test_nothing_serious_for_accessibility(url, visit, theme, revealed):
+def test_nothing_serious_for_accessibility(either, visit, theme, revealed):
     from axe_playwright_python.sync_playwright import Axe
 
-    page = alive(visit(url))
+    page = alive(visit(either))
     page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     if revealed:
         skip_guess(page)
@@ -384,8 +519,8 @@ def test_nothing_serious_for_accessibility(url, visit, theme, revealed):
 
 
 @pytest.mark.parametrize("width", [320, 400, 820, 1200])
-def test_it_fits_every_width(url, visit, shot, width):
-    page = skip_guess(alive(visit(url, width=width, height=1150, reduced_motion="reduce")))
+def test_it_fits_every_width(either, visit, shot, width, request):
+    page = skip_guess(alive(visit(either, width=width, height=1150, reduced_motion="reduce")))
     for fold in page.locator("summary").all():
         fold.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -397,11 +532,11 @@ def test_it_fits_every_width(url, visit, shot, width):
     page.wait_for_function(f"document.querySelector('canvas.tk-marks').clientWidth <= {width}")
     for fold in page.locator("summary").all():
         fold.click()
-    shot(page, f"buckets-{width}")
+    shot(page, f"buckets-{request.node.callspec.id}")
 
 
-def test_the_threshold_crosses_no_count_on_a_phone(url, visit):
-    page = skip_guess(alive(visit(url, width=400)))
+def test_the_threshold_crosses_no_count_on_a_phone(either, visit):
+    page = skip_guess(alive(visit(either, width=400)))
     limit = page.locator("line.tk-limit").first.evaluate(
         "line => line.getBoundingClientRect().toJSON()"
     )
@@ -412,6 +547,25 @@ def test_the_threshold_crosses_no_count_on_a_phone(url, visit):
     assert all(
         count["bottom"] <= limit["top"] or count["top"] >= limit["bottom"] for count in counts
     )
+
+
+@pytest.mark.parametrize("k", [3, 10, 24, 32])
+def test_no_dot_lies_on_the_words_that_explain_it(near_url, visit, k):
+    page = skip_guess(alive(visit(near_url, reduced_motion="reduce")))
+    slide(page, "radius k", k)
+    overlaps = page.evaluate(
+        """() => {
+            const box = (node) => node.getBoundingClientRect();
+            const words = /^(Share of|formula|threshold|measured)/;
+            const key = [...document.querySelectorAll(".tk-plot text")]
+                .filter((text) => words.test(text.textContent)).map(box);
+            const dots = [...document.querySelectorAll(".tk-plot .tk-dot")].map(box);
+            const meet = (a, b) => a.left < b.right && b.left < a.right
+                && a.top < b.bottom && b.top < a.bottom;
+            return [key.length, dots.filter((dot) => key.some((text) => meet(dot, text))).length];
+        }"""
+    )
+    assert overlaps == [4, 0]
 
 
 def test_the_table_gives_the_same_numbers(url, visit, sample, buckets):
@@ -435,7 +589,27 @@ def test_the_table_gives_the_same_numbers(url, visit, sample, buckets):
     )
 
 
-def test_words_of_another_language_need_no_code(buckets, publish, visit):
+def test_the_table_gives_the_same_numbers_for_a_radius(near_url, visit, prints, near):
+    page = skip_guess(alive(visit(near_url)))
+    page.get_by_text("The same data as a table").click()
+    page.locator("tbody tr").first.wait_for()
+    heads = page.locator("th").all_inner_texts()
+    assert heads == ["Jaccard", "pairs in the corpus", "should be compared", "compared"]
+    cells = page.locator("tbody tr").nth(15).locator("td").all_inner_texts()
+    inside = (prints.jaccard >= 0.75) & (prints.jaccard < 0.8)
+    weight = prints.stands_for[inside]
+    expected = Radius(10).probability(prints.jaccard[inside])
+    assert cells == [
+        "0.75–0.80",
+        significant(round(weight.sum())),
+        percent((weight * expected).sum() / weight.sum()),
+        percent((weight * near.met()[inside]).sum() / weight.sum()),
+    ]
+
+
+@pytest.mark.parametrize("of", ["buckets", "near"])
+def test_words_of_another_language_need_no_code(publish, visit, request, of):
+    buckets = request.getfixturevalue(of)
     state = buckets.state()
     state["words"] = {name: f"<{name}>" for name in state["words"]} | {"recall": "召回率"}
     buckets.words = state["words"]

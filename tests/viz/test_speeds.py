@@ -8,9 +8,11 @@ import re
 import pytest
 
 from toolkit.viz import Speeds
+from toolkit.viz.text import GAP
 
 CASE = {
     "name": "signatures & co",
+    "params": {"threads": 1},
     "ours": 0.25,
     "quality": {"recall": 0.98},
     "peers": {
@@ -56,6 +58,16 @@ def test_the_quartiles_stand_below_the_ratio_in_small_type(tmp_path):
     (speeds,) = Speeds.read(results(tmp_path))
     assert "<td>4.1<small>(3.9 to 4.25)</small></td>" in speeds._repr_html_()
     assert "<td>1<small></small></td></tr>" in speeds._repr_html_()
+
+
+def test_settings_of_ours_are_named_and_large_figures_have_three_digits():
+    case = {**CASE, "params": {"ours": "17 x 7"}, "quality": {"recall": 1.0, "candidates": 91138}}
+    speeds = Speeds(case, "Abacus, 2 cores", "2001-02-03")
+    assert speeds.rows[0][:4] == ("17 x 7", "0.25", "1.000", f"91.1{GAP}k")
+    assert 'tk-ours" style="width:25.0%' in speeds._repr_html_()
+    assert (speeds.name, list(speeds.quality)) == ("signatures & co", ["17 x 7", "<peer>", "fast"])
+    assert speeds.quality["17 x 7"]["candidates"] == 91138
+    assert speeds.quality["<peer>"] == {"recall": 1.0}
 
 
 @pytest.mark.browser

@@ -36,7 +36,7 @@ def test_the_site_gets_html_that_needs_no_kernel(buckets):
 
 
 def test_state_is_the_widgets_own_and_nothing_of_the_notebooks(buckets):
-    assert set(buckets.state()) == {"record", "words", "b", "r", "selected", "revealed"}
+    assert set(buckets.state()) == {"record", "words", "b", "r", "k", "selected", "revealed"}
 
 
 def test_state_can_not_end_its_script_nor_open_a_comment():

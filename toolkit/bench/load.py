@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from types import ModuleType
 
 from toolkit import course
@@ -25,6 +26,7 @@ def load(chapter: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise CourseError(f"{path.relative_to(course.root())} can't be imported")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where a dataclass looks its module up
     try:
         spec.loader.exec_module(module)
     except ModuleNotFoundError as error:

@@ -1,8 +1,10 @@
-"""The widget ``Buckets``: which real pairs meet, for signatures cut into b bands of r rows.
+"""The widget ``Buckets``: which real pairs become candidates, by MinHash or by SimHash.
 
-A pair of Jaccard similarity s shares at least one band with probability 1 - (1 - s^r)^b. The curve
-says so, and real pairs of a corpus show it: those that meet stand above the curve, those that
-don't below it, each with the count of pairs of the corpus that it stands for.
+Signatures cut into b bands of r rows let a pair of Jaccard similarity s meet with probability
+1 - (1 - s^r)^b. Fingerprints let it pass if at most k of their bits differ, each with probability
+arccos(2s / (1 + s)) / π. Either way a curve says which pairs become candidates, and real pairs of
+a corpus show it: those that do stand above the curve, the others below it, each with the count of
+pairs of the corpus that it stands for.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from toolkit.data.dedup import Bands, PairSample
+from toolkit.data.dedup import Bands, PairSample, Radius
 from toolkit.viz.style import COLORS
-from toolkit.viz.text import percent, significant
+from toolkit.viz.text import percent, significant, words
 from toolkit.viz.widget import Widget
 
 BINS = 20
@@ -27,54 +29,70 @@ SPREAD = 0.618034  # the golden ratio's fraction: neighbours by similarity land 
 
 
 class Buckets(Widget):
-    """Real pairs against the S-curve, for a number of bands and rows that the reader moves.
+    """Real pairs against the S-curve, for bands and rows or for a radius that the reader moves.
 
     Args:
         sample: pairs with their exact Jaccard similarity and the positions where their signatures
-            agree, from ``sample_pairs``.
-        bands: the first setting; its precision is what the reader guesses before anything is shown.
+            or fingerprints agree, from ``sample_pairs``.
+        bands: for MinHash, the first setting; its precision is what the reader guesses before
+            anything is shown.
+        radius: for SimHash, the first setting: the most bits that may differ, 0 to half of them.
     Raises:
-        ValueError: the bands need more positions than a signature has, the sample holds no pair,
-            or it is too large for a page.
+        ValueError: the setting is of the other method or doesn't fit the sample, the sample holds
+            no pair, or it is too large for a page.
 
-    The traits ``b``, ``r``, ``selected`` (the chosen pair's row in the sample, -1 for none) and
-    ``revealed`` follow the reader, and the widget follows them.
+    The traits ``b`` and ``r``, or ``k`` (those of the other method are None), ``selected`` (the
+    chosen pair's row in the sample, -1 for none) and ``revealed`` follow the reader, and the
+    widget follows them.
     """
 
     name = "buckets"
-    linked = ("b", "r", "selected")
+    linked = ("b", "r", "k", "selected")
 
     record = traitlets.Dict(help="The sample, by columns.").tag(sync=True)
-    b = traitlets.Int(help="Bands.").tag(sync=True)
-    r = traitlets.Int(help="Rows of a band.").tag(sync=True)
+    b = traitlets.Int(None, allow_none=True, help="Bands.").tag(sync=True)
+    r = traitlets.Int(None, allow_none=True, help="Rows of a band.").tag(sync=True)
+    k = traitlets.Int(None, allow_none=True, help="Bits that may differ.").tag(sync=True)
     selected = traitlets.Int(-1, help="The chosen pair, -1 for none.").tag(sync=True)
     revealed = traitlets.Bool(False, help="Whether the reader has guessed.").tag(sync=True)
 
-    def __init__(self, sample: PairSample, bands: Bands) -> None:
-        if not _fits(bands.b, bands.r, sample.num_perm):
-            raise ValueError(_too_many(bands.b, bands.r, sample.num_perm))
+    def __init__(
+        self, sample: PairSample, bands: Bands | None = None, *, radius: int | None = None
+    ) -> None:
+        b, r = (bands.b, bands.r) if bands else (None, None)
+        rule = _rule(sample, b, r, radius)
         if len(sample.jaccard) == 0:
             raise ValueError("the sample holds no pair: draw it from texts that share a shingle")
         self._sample = sample
-        super().__init__(record=_columns(sample), b=bands.b, r=bands.r)
+        setting = {name: getattr(rule, name, None) for name in ("b", "r", "k")}
+        super().__init__(record=_columns(sample), **setting)
 
-    @traitlets.validate("b", "r")
-    def _valid(self, proposal: Any) -> int:
-        cut = {"b": self.b, "r": self.r} | {proposal["trait"].name: proposal["value"]}
-        if not _fits(**cut, num_perm=self._sample.num_perm):
-            raise traitlets.TraitError(_too_many(**cut, num_perm=self._sample.num_perm))
+    @traitlets.validate("words")
+    def _with_those_of_the_method(self, proposal: Any) -> dict[str, str]:
+        return words()[f"{self.name}_{self._sample.method}"] | proposal["value"]
+
+    @traitlets.validate("b", "r", "k")
+    def _valid(self, proposal: Any) -> int | None:
+        setting = {"b": self.b, "r": self.r, "k": self.k}
+        setting[proposal["trait"].name] = proposal["value"]
+        try:
+            _rule(self._sample, **setting)
+        except ValueError as wrong:
+            raise traitlets.TraitError(str(wrong)) from None
         return proposal["value"]
 
     @property
-    def bands(self) -> Bands:
+    def rule(self) -> Bands | Radius:
         """The present setting."""
-        return Bands(self.b, self.r)
+        return _rule(self._sample, self.b, self.r, self.k)
 
     def met(self) -> np.ndarray:
-        """Whether each pair of the sample shares at least one band, at the present setting."""
-        agree = np.unpackbits(self._sample.agree, axis=1, count=self._sample.num_perm)
-        used = agree[:, : self.b * self.r]
-        bands = used.reshape(-1, self.b, self.r)
+        """Whether each pair of the sample is a candidate, at the present setting."""
+        rule = self.rule
+        agree = np.unpackbits(self._sample.agree, axis=1, count=self._sample.positions)
+        if isinstance(rule, Radius):
+            return np.count_nonzero(agree == 0, axis=1) <= rule.k
+        bands = agree[:, : rule.b * rule.r].reshape(-1, rule.b, rule.r)
         return np.any(np.all(bands, axis=2), axis=1)
 
     def outcome(self) -> dict[str, float]:
@@ -94,21 +112,24 @@ class Buckets(Widget):
         """The present setting and what it finds, in one sentence or three."""
         totals, threshold = self.outcome(), self._sample.threshold
         return self.words["summary"].format(
-            cut=self._cut(),
+            setting=self._setting(),
             threshold=significant(threshold),
             recall=percent(totals["recall"]),
             candidates=_pairs(totals["candidates"]),
             precision=percent(totals["precision"]),
-            detect=percent(self.bands.probability(threshold)),
+            detect=percent(self.rule.probability(threshold)),
         )
 
-    def _cut(self) -> str:
-        words, b, r = self.words, self.b, self.r
-        bands = words["band" if b == 1 else "bands"].format(n=b)
-        return words["cut"].format(bands=bands, rows=words["row" if r == 1 else "rows"].format(n=r))
+    def _setting(self) -> str:
+        words, rule = self.words, self.rule
+        if isinstance(rule, Radius):
+            return words["setting"].format(k=rule.k, positions=rule.bits)
+        bands = words["band" if rule.b == 1 else "bands"].format(n=rule.b)
+        rows = words["row" if rule.r == 1 else "rows"].format(n=rule.r)
+        return words["setting"].format(bands=bands, rows=rows)
 
     def picture(self) -> Figure:
-        """The widget's picture: pairs that meet above the curve, those that never do below it."""
+        """The widget's picture: candidates above the curve, the pairs left out below it."""
         figure = Figure(figsize=(7.2, 4.6))
         axes = figure.add_subplot()
         self._draw_curve(axes)
@@ -119,13 +140,17 @@ class Buckets(Widget):
         axes.set_ylim(-0.42, 1.42)
         axes.set_yticks([0, 0.5, 1], ["0%", "50%", "100%"])
         axes.grid(visible=False, axis="x")
-        axes.legend(loc="upper left", bbox_to_anchor=(0, 0.76))
+        high = self.rule.probability(0.5) > 0.5  # then the curve runs where the legend would be
+        axes.legend(
+            loc="lower right" if high else "upper left",
+            bbox_to_anchor=(1, 0.24) if high else (0, 0.76),
+        )
         return figure
 
     def _draw_curve(self, axes: Axes) -> None:
         words, threshold = self.words, self._sample.threshold
         s = np.linspace(0, 1, 401)
-        share = self.bands.probability(s)
+        share = self.rule.probability(s)
         wrong: dict[str, Any] = {
             "facecolor": "none",
             "edgecolor": COLORS["missed"],
@@ -178,15 +203,28 @@ class Buckets(Widget):
             axes.add_artist(corner)
 
 
-def _fits(b: int, r: int, num_perm: int) -> bool:
-    return b >= 1 and r >= 1 and b * r <= num_perm
-
-
-def _too_many(b: int, r: int, num_perm: int) -> str:
-    return (
-        f"{b} bands of {r} rows don't fit a signature of {num_perm} numbers: both are at least 1, "
-        f"and their product is at most {num_perm}"
-    )
+def _rule(
+    sample: PairSample, b: int | None = None, r: int | None = None, k: int | None = None
+) -> Bands | Radius:
+    """The setting that makes pairs of the sample candidates, if it is one of its method's."""
+    positions = sample.positions
+    if sample.method == "minhash":
+        if b is None or r is None or k is not None:
+            raise ValueError("MinHash signatures take bands and no radius: Bands(9, 13), say")
+        if b < 1 or r < 1 or b * r > positions:
+            raise ValueError(
+                f"{b} bands of {r} rows don't fit a signature of {positions} numbers: both are at "
+                f"least 1, and their product is at most {positions}"
+            )
+        return Bands(b, r)
+    if k is None or b is not None or r is not None:
+        raise ValueError("SimHash fingerprints take a radius and no bands: radius=10, say")
+    if not 0 <= k <= positions // 2:
+        raise ValueError(
+            f"radius must be 0 to {positions // 2}, got {k}: unrelated fingerprints differ in half "
+            f"of their {positions} bits"
+        )
+    return Radius(k, positions)
 
 
 def _pairs(count: float) -> str:
@@ -195,11 +233,12 @@ def _pairs(count: float) -> str:
 
 def _columns(sample: PairSample) -> dict[str, Any]:
     return {
+        "method": sample.method,
         "jaccard": sample.jaccard.tolist(),
         "agree": b64encode(np.ascontiguousarray(sample.agree).tobytes()).decode(),
         "stands_for": sample.stands_for.tolist(),
         "documents": sample.documents.tolist(),
-        "num_perm": int(sample.num_perm),
+        "positions": int(sample.positions),
         "threshold": float(sample.threshold),
         "total_pairs": int(sample.total_pairs),
     }

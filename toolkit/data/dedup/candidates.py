@@ -7,6 +7,7 @@ the key of a bucket instead, and only documents that meet in a bucket are compar
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
@@ -59,25 +60,44 @@ def candidate_pairs(
             f"got {signatures.shape[1]}: raise num_perm or choose smaller bands"
         )
     documents = np.flatnonzero((signatures != EMPTY).any(axis=1))
-    whole = band_keys(signatures[documents], 1, signatures.shape[1])[:, 0]
-    _, first, group = np.unique(whole, return_index=True, return_inverse=True)
-    members = documents[np.argsort(group, kind="stable")]
+    signatures = signatures[documents]
+    whole = band_keys(signatures, 1, signatures.shape[1])[:, 0]
+    return documents[
+        pairs_by_keys(whole, lambda first: band_keys(signatures[first], bands.b, bands.r))
+    ]
+
+
+def pairs_by_keys(
+    sketches: UInt64[np.ndarray, " documents"],
+    keys: Callable[[Int64[np.ndarray, " groups"]], UInt64[np.ndarray, "groups tables"]],
+    radius: int | None = None,
+) -> Int64[np.ndarray, "pairs 2"]:
+    """The pairs of documents that share a key in some table.
+
+    Documents of the same sketch share every key: they are looked up once, however many they are.
+
+    Args:
+        sketches: of each document; the same where all keys are.
+        keys: given the first document of each group of the same sketch, its key in every table.
+        radius: if given, only pairs whose sketches differ in at most so many bits.
+    Returns:
+        Rows (i, j) with i < j, in ascending order, without repeats.
+    """
+    distinct, first, group = np.unique(sketches, return_index=True, return_inverse=True)
+    members = np.argsort(group, kind="stable")
     offsets = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=len(first)))])
 
-    pairs_of_groups = _meetings(band_keys(signatures[documents[first]], bands.b, bands.r))
-    pairs = _expand(pairs_of_groups, members, offsets)
+    keys_of_groups = keys(first)
+    found = [np.repeat(np.arange(len(first)), 2).reshape(-1, 2)]  # each group meets itself
+    for table in range(keys_of_groups.shape[1]):
+        order = np.argsort(keys_of_groups[:, table], kind="stable")
+        found.append(
+            _first_meetings(
+                keys_of_groups, table, order, distinct, -1 if radius is None else radius
+            )
+        )
+    pairs = _expand(np.concatenate(found), members, offsets)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-
-
-def _meetings(keys: UInt64[np.ndarray, "groups b"]) -> Int64[np.ndarray, "pairs 2"]:
-    """Pairs of rows that agree in some column, each once; and every row with itself."""
-    found = [np.repeat(np.arange(len(keys)), 2).reshape(-1, 2)]
-    for band in range(keys.shape[1]):
-        order = np.argsort(keys[:, band], kind="stable")
-        _, sizes = np.unique(keys[:, band], return_counts=True)
-        room = np.empty(((sizes * (sizes - 1) // 2).sum(), 2), dtype=np.int64)
-        found.append(room[: _first_meetings(keys, band, order, room)].copy())
-    return np.concatenate(found)
 
 
 @compiled
@@ -97,26 +117,43 @@ def band_keys(
 
 @compiled
 def _first_meetings(
-    keys: UInt64[np.ndarray, "groups b"],
-    band: int,
+    keys: UInt64[np.ndarray, "groups tables"],
+    table: int,
     order: Int64[np.ndarray, " groups"],
-    found: Int64[np.ndarray, "room 2"],
-) -> int:
-    """Write the pairs that share a bucket of this band and none before it; how many they are."""
+    sketches: UInt64[np.ndarray, " groups"],
+    radius: int,
+) -> Int64[np.ndarray, "pairs 2"]:
+    """The pairs that share a bucket of this table and of none before it, within the radius."""
+    found = np.empty((1024, 2), dtype=np.int64)
     count = 0
+    sorted_keys, sorted_sketches = keys[order, table], sketches[order]
     start = 0  # of the bucket that position i lies in
     for i in range(len(order)):
-        if keys[order[i], band] != keys[order[start], band]:
+        if sorted_keys[i] != sorted_keys[start]:
             start = i
         for j in range(start, i):
+            if radius >= 0 and bits_set(sorted_sketches[i] ^ sorted_sketches[j]) > radius:
+                continue
             met = False
-            for earlier in range(band):
+            for earlier in range(table):
                 met |= keys[order[i], earlier] == keys[order[j], earlier]
-            if not met:
-                found[count, 0] = order[j]
-                found[count, 1] = order[i]
-                count += 1
-    return count
+            if met:
+                continue
+            if count == len(found):
+                found = np.concatenate((found, np.empty_like(found)))
+            found[count, 0] = order[j]
+            found[count, 1] = order[i]
+            count += 1
+    return found[:count]
+
+
+@compiled
+def bits_set(x: np.uint64) -> np.int64:
+    """How many bits are 1, by adding neighbours in ever wider fields."""
+    x -= x >> np.uint64(1) & np.uint64(0x5555555555555555)
+    x = (x & np.uint64(0x3333333333333333)) + (x >> np.uint64(2) & np.uint64(0x3333333333333333))
+    x = x + (x >> np.uint64(4)) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64(x * np.uint64(0x0101010101010101) >> np.uint64(56))
 
 
 @compiled

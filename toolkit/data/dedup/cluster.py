@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-from .bands import Bands, bands_for_recall
-from .candidates import candidate_pairs
+from .bands import Bands
+from .blocks import check_workers
 from .compiled import compiled
-from .exact import PAIR, jaccard_of_pairs
-from .hashing import shingle_sets
-from .minhash import MinHasher
-from .shingling import jaccard
+from .exact import PAIR
+from .radius import Radius
+from .search import Method, Search
+from .shingling import Unit, jaccard
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class Deduplication:
     Attributes:
         documents: how many there were.
         threshold: the least Jaccard similarity of a near-duplicate.
-        bands: the split that found the candidates.
+        rule: what made two documents candidates: the bands of their signatures, or the radius
+            around their fingerprints.
         candidates: pairs compared.
         kept: indices of the documents to keep, ascending.
         pairs: verified pairs, of dtype [("i", "i8"), ("j", "i8"), ("jaccard", "f8")], i < j,
@@ -36,7 +37,7 @@ class Deduplication:
 
     documents: int
     threshold: float
-    bands: Bands
+    rule: Bands | Radius
     candidates: int
     kept: Int64[np.ndarray, " kept"]
     pairs: np.ndarray
@@ -51,11 +52,22 @@ class Deduplication:
         return [cluster for cluster in np.split(members, starts) if len(cluster) > 1]
 
 
-def deduplicate(texts: Sequence[str], threshold: float = 0.8, seed: int = 1) -> Deduplication:
+def deduplicate(
+    texts: Sequence[str],
+    threshold: float = 0.8,
+    seed: int = 1,
+    *,
+    method: Method = "minhash",
+    radius: int | None = None,
+    ngram: int = 5,
+    unit: Unit = "word",
+    workers: int | None = None,
+) -> Deduplication:
     """Choose the documents to keep so that no two of them are known near-duplicates.
 
-    Word 5-grams, 128 permutations, bands that find a pair at ``threshold`` with probability 0.98.
-    Every candidate is then verified on its exact Jaccard similarity, and in order of index
+    Candidates come from MinHash signatures, 128 permutations in bands that find a pair at
+    ``threshold`` with probability 0.98, or from SimHash fingerprints. Every candidate is then
+    verified on its exact Jaccard similarity, and in order of index
 
         a document is removed if, and only if, an earlier kept one is verified
         to be at least ``threshold`` similar; it is a duplicate of the first such.
@@ -64,23 +76,28 @@ def deduplicate(texts: Sequence[str], threshold: float = 0.8, seed: int = 1) -> 
     the kept, and a chain of neighbours (a like b, b like c, c unlike a) can't delete its far end.
     A document without a word is kept and duplicates nothing.
 
-    ``pairs`` lists every verified pair: a thousand copies of one text are 499,500 of them.
+    ``pairs`` lists every verified pair: a thousand copies of one text are 499,500 of them. A
+    ``DedupIndex`` comes to the same ``kept`` and compares each copy once.
 
     Args:
         texts: the documents.
         threshold: Jaccard similarity, 0 < threshold < 1.
         seed: of the permutations, the only thing here that is random.
+        method: "minhash" or "simhash": how candidates are found.
+        radius: for "simhash", the bits in which the fingerprints of a candidate pair may differ.
+        ngram, unit: of the shingles that are compared, as in ``shingles``.
+        workers: threads, as many as there are cores if left out; they change no answer.
     Returns:
         Deduplication.
     Raises:
         TypeError: ``texts`` is no list of strings, or a number is of the wrong kind.
-        ValueError: ``threshold`` outside its range, or a negative ``seed``.
+        ValueError: an argument outside its range; a radius without "simhash", or none with it.
     """
-    hasher = MinHasher(seed=seed)
-    bands = bands_for_recall(threshold, hasher.num_perm)
-    sets = shingle_sets(texts, hasher.ngram, hasher.unit)
-    candidates = candidate_pairs(hasher.sign(sets), bands)
-    similarity = jaccard_of_pairs(sets.hashes, sets.offsets, candidates)
+    search = Search.by(threshold, method, radius, ngram, unit, seed)
+    workers = check_workers(workers)
+    sets, sketches = search.sketch_all(texts, workers)
+    candidates = search.candidates(sets, sketches)
+    similarity = search.verify(sets, candidates, workers)
 
     near = similarity >= threshold
     pairs = np.empty(np.count_nonzero(near), dtype=PAIR)
@@ -91,7 +108,7 @@ def deduplicate(texts: Sequence[str], threshold: float = 0.8, seed: int = 1) -> 
     return Deduplication(
         documents=len(sets),
         threshold=threshold,
-        bands=bands,
+        rule=search.rule,
         candidates=len(candidates),
         kept=np.flatnonzero(duplicate_of == np.arange(len(sets))),
         pairs=pairs,

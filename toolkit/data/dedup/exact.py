@@ -75,18 +75,39 @@ def jaccard_of_pairs(
     hashes: UInt64[np.ndarray, " shingles"],
     offsets: Int64[np.ndarray, " documents+1"],
     pairs: Int64[np.ndarray, "pairs 2"],
+    threshold: float,
 ) -> Float64[np.ndarray, " pairs"]:
-    """Exact Jaccard of pairs of non-empty sets, by walking down both sorted sets at once."""
+    """Exact Jaccard of pairs of sets; 0 for those below the threshold, most of which end early."""
     similarity = np.empty(len(pairs), dtype=np.float64)
     for pair in range(len(pairs)):
-        i, i_end = offsets[pairs[pair, 0]], offsets[pairs[pair, 0] + 1]
-        j, j_end = offsets[pairs[pair, 1]], offsets[pairs[pair, 1] + 1]
-        members = i_end - i + j_end - j
-        both = 0
-        while i < i_end and j < j_end:
-            x, y = hashes[i], hashes[j]
-            both += x == y
-            i += x <= y
-            j += y <= x
-        similarity[pair] = both / (members - both)
+        i, j = pairs[pair]
+        a, b = hashes[offsets[i] : offsets[i + 1]], hashes[offsets[j] : offsets[j + 1]]
+        similarity[pair] = jaccard_if_near(a, b, threshold)
     return similarity
+
+
+@compiled
+def jaccard_if_near(
+    a: UInt64[np.ndarray, " m"], b: UInt64[np.ndarray, " n"], threshold: float
+) -> float:
+    """Exact Jaccard of two sets, or 0 if it is below the threshold, by walking down both at once.
+
+    To share ``enough`` members a set can spare only so many: the walk stops where more are gone.
+    """
+    members = len(a) + len(b)
+    if members == 0:
+        return 0.0
+    enough = int(members * threshold / (1 + threshold))
+    while enough <= min(len(a), len(b)) and enough / (members - enough) < threshold:
+        enough += 1
+    spare_a, spare_b = len(a) - enough, len(b) - enough
+    i = j = both = 0
+    while i < len(a) and j < len(b):
+        x, y = a[i], b[j]
+        both += x == y
+        i += x <= y
+        j += y <= x
+        if i - both > spare_a or j - both > spare_b:
+            return 0.0
+    similarity = both / (members - both)
+    return similarity if similarity >= threshold else 0.0

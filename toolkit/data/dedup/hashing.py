@@ -1,13 +1,16 @@
 """Documents as sorted arrays of 64-bit hashes: the fast image of ``shingling``.
 
-No shingle is ever built as a string. One pass over a text's code points cuts it into words and
-hashes each word once; a second pass rolls a window of ``n`` word hashes along:
+No shingle is ever built as a string. One pass over a block's UTF-8 bytes folds case, cuts words
+and hashes each word once; a second pass rolls a window of ``n`` word hashes along:
 
     H_i = t_i B^(n-1) + t_(i+1) B^(n-2) + ... + t_(i+n-1)    mod 2^64
     H_(i+1) = (H_i - t_i B^(n-1)) B + t_(i+n)                mod 2^64      (Karp and Rabin)
 
 Two different shingles get the same hash with a probability of about 2^-64; among the five million
 of a corpus of 36 MB that is one chance in a million for a single such pair.
+
+Documents lie end to end in one array, the d-th at ``offsets[d]:offsets[d + 1]``, as bytes, as
+tokens (words, or characters) and as shingles.
 """
 
 from __future__ import annotations
@@ -18,16 +21,19 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt32, UInt64
 
+from .blocks import blocks
 from .compiled import compiled
+from .folding import case_folds, fold_case
 from .shingling import (
     IDEOGRAPH,
     LETTER,
+    MARK,
     SEPARATOR,
+    SPACE,
     Unit,
     character_classes,
     check_shingling,
     check_text,
-    normalised,
 )
 
 B = np.uint64(0x9E3779B97F4A7C15)  # the odd number nearest 2^64 / golden ratio
@@ -58,6 +64,44 @@ class ShingleSets:
         return np.diff(self.offsets)
 
 
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The words, or characters, of each document, one hash each, in order.
+
+    Attributes:
+        hashes: the documents end to end.
+        offsets: document d has ``hashes[offsets[d]:offsets[d + 1]]``.
+    """
+
+    hashes: UInt64[np.ndarray, " tokens"]
+    offsets: Int64[np.ndarray, " documents+1"]
+
+    def ngrams(
+        self, n: int
+    ) -> tuple[UInt64[np.ndarray, " ngrams"], Int64[np.ndarray, " documents+1"]]:
+        """The hash of every ``n`` consecutive tokens, in order, with repeats; and the offsets."""
+        return hash_ngrams(self.hashes, self.offsets, n)
+
+    def sets(self, n: int) -> ShingleSets:
+        """The distinct n-grams of each document."""
+        hashes, offsets = self.ngrams(n)
+        for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+            hashes[start:stop].sort()
+        kept = drop_repeats(hashes, offsets)
+        return ShingleSets(hashes[:kept].copy(), offsets)
+
+
+def tokens(texts: Sequence[str], unit: Unit) -> Tokens:
+    """The tokens of a block of texts, hashed."""
+    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
+    np.cumsum([len(text) for text in encoded], out=offsets[1:])
+    utf8 = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+    codes, offsets = fold_case(utf8, offsets, *case_folds())
+    hash_tokens = hash_words if unit == "word" else hash_characters
+    return Tokens(*hash_tokens(codes, offsets, character_classes()))
+
+
 def shingle_sets(texts: Sequence[str], n: int = 5, unit: Unit = "word") -> ShingleSets:
     """The shingles of every text, hashed.
 
@@ -73,10 +117,14 @@ def shingle_sets(texts: Sequence[str], n: int = 5, unit: Unit = "word") -> Shing
     """
     n = check_shingling(n, unit)
     check_texts(texts)
-    sets = [_shingle_hashes(text, n, unit) for text in texts]
-    offsets = np.zeros(len(sets) + 1, dtype=np.int64)
-    np.cumsum([len(hashes) for hashes in sets], out=offsets[1:])
-    return ShingleSets(np.concatenate([np.empty(0, np.uint64), *sets]), offsets)
+    return joined([tokens(block, unit).sets(n) for block in blocks(texts)])
+
+
+def joined(parts: Sequence[ShingleSets]) -> ShingleSets:
+    """The sets of several blocks of documents, one block after the other."""
+    sizes = np.concatenate([np.empty(0, np.int64), *(part.sizes for part in parts)])
+    hashes = np.concatenate([np.empty(0, np.uint64), *(part.hashes for part in parts)])
+    return ShingleSets(hashes, np.concatenate([[0], np.cumsum(sizes)]))
 
 
 def shingle_hashes(text: str, n: int = 5, unit: Unit = "word") -> UInt64[np.ndarray, " shingles"]:
@@ -94,21 +142,7 @@ def shingle_hashes(text: str, n: int = 5, unit: Unit = "word") -> UInt64[np.ndar
     """
     n = check_shingling(n, unit)
     check_text(text)
-    return _shingle_hashes(text, n, unit)
-
-
-def _shingle_hashes(text: str, n: int, unit: Unit) -> UInt64[np.ndarray, " shingles"]:
-    if unit == "word":
-        tokens = hash_words(_code_points(text.casefold()), character_classes())
-    else:
-        tokens = hash_characters(_code_points(normalised(text)))
-    hashes = hash_ngrams(tokens, n)
-    hashes.sort()
-    return hashes[: drop_repeats(hashes)]
-
-
-def _code_points(text: str) -> UInt32[np.ndarray, " characters"]:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    return tokens([text], unit).sets(n)[0]
 
 
 @compiled
@@ -124,71 +158,102 @@ def mix(h: np.uint64) -> np.uint64:
 
 @compiled
 def hash_words(
-    codes: UInt32[np.ndarray, " characters"], classes: UInt8[np.ndarray, " code_points"]
-) -> UInt64[np.ndarray, " words"]:
-    """One hash a word, in order, of a casefolded text."""
+    codes: UInt32[np.ndarray, " codes"],
+    offsets: Int64[np.ndarray, " documents+1"],
+    classes: UInt8[np.ndarray, " code_points"],
+) -> tuple[UInt64[np.ndarray, " words"], Int64[np.ndarray, " documents+1"]]:
+    """One hash a word, in order, of casefolded documents."""
     tokens = np.empty(len(codes), dtype=np.uint64)
+    ends = np.zeros(len(offsets), dtype=np.int64)
     count = 0
-    word = SEPARATOR  # what is being read: no word, one of letters, or an ideograph
-    h = EMPTY_WORD
-    for code in codes:
-        kind = classes[code]
-        starts = kind == IDEOGRAPH or (
-            kind != SEPARATOR and (word == SEPARATOR or (kind == LETTER and word == IDEOGRAPH))
-        )
-        if word != SEPARATOR and (starts or kind == SEPARATOR):
+    for document in range(len(offsets) - 1):
+        word = SEPARATOR  # what is being read: no word, one of letters, or an ideograph
+        h = EMPTY_WORD
+        for i in range(offsets[document], offsets[document + 1]):
+            kind = classes[codes[i]]
+            if (kind == LETTER and word == LETTER) or (kind == MARK and word != SEPARATOR):
+                h = h * B + codes[i]
+                continue
+            if word != SEPARATOR:
+                tokens[count] = mix(h)
+                count += 1
+            if kind <= SEPARATOR:
+                word = SEPARATOR
+            else:
+                word = IDEOGRAPH if kind == IDEOGRAPH else LETTER
+                h = EMPTY_WORD * B + codes[i]
+        if word != SEPARATOR:
             tokens[count] = mix(h)
             count += 1
-        if starts:
-            word = IDEOGRAPH if kind == IDEOGRAPH else LETTER
-            h = EMPTY_WORD
-        elif kind == SEPARATOR:
-            word = SEPARATOR
-        h = (h ^ np.uint64(code)) * B
-        h ^= h >> np.uint64(32)
-    if word != SEPARATOR:
-        tokens[count] = mix(h)
-        count += 1
-    return tokens[:count]
+        ends[document + 1] = count
+    return tokens[:count], ends
 
 
 @compiled
-def hash_characters(codes: UInt32[np.ndarray, " characters"]) -> UInt64[np.ndarray, " characters"]:
-    """One hash a character."""
+def hash_characters(
+    codes: UInt32[np.ndarray, " codes"],
+    offsets: Int64[np.ndarray, " documents+1"],
+    classes: UInt8[np.ndarray, " code_points"],
+) -> tuple[UInt64[np.ndarray, " characters"], Int64[np.ndarray, " documents+1"]]:
+    """One hash a character of casefolded documents, a run of white space within being one space."""
     tokens = np.empty(len(codes), dtype=np.uint64)
-    for i, code in enumerate(codes):
-        tokens[i] = mix(EMPTY_WORD ^ np.uint64(code))
-    return tokens
-
-
-@compiled
-def hash_ngrams(tokens: UInt64[np.ndarray, " tokens"], n: int) -> UInt64[np.ndarray, " shingles"]:
-    """The rolling hash of every ``n`` consecutive tokens, or of them all where they are fewer."""
-    n = min(n, len(tokens))
-    if n == 0:
-        return np.empty(0, dtype=np.uint64)
-    leading = np.uint64(1)  # B^(n-1), the weight of the token about to leave
-    for _ in range(n - 1):
-        leading *= B
-    hashes = np.empty(len(tokens) - n + 1, dtype=np.uint64)
-    h = np.uint64(0)
-    for i, token in enumerate(tokens):
-        if i >= n:
-            h -= tokens[i - n] * leading
-        h = h * B + token
-        if i >= n - 1:
-            hashes[i - n + 1] = mix(h)
-    return hashes
-
-
-@compiled
-def drop_repeats(hashes: UInt64[np.ndarray, " shingles"]) -> int:
-    """Move the distinct values of a sorted array to its front; how many there are."""
+    ends = np.zeros(len(offsets), dtype=np.int64)
+    space = mix(EMPTY_WORD ^ np.uint64(ord(" ")))
     count = 0
-    for i in range(len(hashes)):
-        if i == 0 or hashes[i] != hashes[i - 1]:
-            hashes[count] = hashes[i]
+    for document in range(len(offsets) - 1):
+        for i in range(offsets[document], offsets[document + 1]):
+            if classes[codes[i]] == SPACE:
+                continue
+            if count > ends[document] and classes[codes[i - 1]] == SPACE:
+                tokens[count] = space
+                count += 1
+            tokens[count] = mix(EMPTY_WORD ^ np.uint64(codes[i]))
             count += 1
+        ends[document + 1] = count
+    return tokens[:count], ends
+
+
+@compiled
+def hash_ngrams(
+    tokens: UInt64[np.ndarray, " tokens"], offsets: Int64[np.ndarray, " documents+1"], n: int
+) -> tuple[UInt64[np.ndarray, " ngrams"], Int64[np.ndarray, " documents+1"]]:
+    """The rolling hash of every ``n`` consecutive tokens, or of all where a document has fewer."""
+    hashes = np.empty(len(tokens), dtype=np.uint64)
+    ends = np.zeros(len(offsets), dtype=np.int64)
+    count = 0
+    for document in range(len(offsets) - 1):
+        start, stop = offsets[document], offsets[document + 1]
+        length = min(n, stop - start)
+        leading = np.uint64(1)  # B^(length - 1), the weight of the token about to leave
+        for _ in range(length - 1):
+            leading *= B
+        h = np.uint64(0)
+        for i in range(start, stop):
+            if i - start >= length:
+                h -= tokens[i - length] * leading
+            h = h * B + tokens[i]
+            if i - start >= length - 1:
+                hashes[count] = mix(h)
+                count += 1
+        ends[document + 1] = count
+    return hashes[:count], ends
+
+
+@compiled
+def drop_repeats(
+    hashes: UInt64[np.ndarray, " shingles"], offsets: Int64[np.ndarray, " documents+1"]
+) -> int:
+    """Move each sorted document's distinct values forward and set the offsets; how many stay."""
+    count = 0
+    start = offsets[0]
+    for document in range(len(offsets) - 1):
+        stop = offsets[document + 1]
+        for i in range(start, stop):
+            if i == start or hashes[i] != hashes[i - 1]:
+                hashes[count] = hashes[i]
+                count += 1
+        start = stop
+        offsets[document + 1] = count
     return count
 
 

@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Int64, UInt32, UInt64
 
 from .arguments import whole_number
+from .blocks import blocks, check_workers, in_parallel
 from .compiled import compiled
-from .hashing import ShingleSets, shingle_sets
+from .hashing import ShingleSets, check_texts, tokens
 from .shingling import Unit, check_shingling
 
 EMPTY = np.uint32(0xFFFFFFFF)
@@ -90,24 +91,38 @@ class MinHasher:
             raise ValueError(f"seed must be 0 or more, got {self.seed!r}")
         check_shingling(self.ngram, self.unit)
 
-    def signatures(self, texts: Sequence[str]) -> UInt32[np.ndarray, "documents num_perm"]:
+    def signatures(
+        self, texts: Sequence[str], workers: int | None = None
+    ) -> UInt32[np.ndarray, "documents num_perm"]:
         """One signature a text.
 
         Args:
             texts: the documents.
+            workers: threads, as many as there are cores if left out; they change no signature.
         Returns:
             Signatures; a text without a shingle has 2^32 - 1 in every place.
         Raises:
-            TypeError: ``texts`` is no list of strings.
+            TypeError: ``texts`` is no list of strings, or ``workers`` no whole number.
+            ValueError: ``workers`` is below 1.
         """
-        return self.sign(shingle_sets(texts, self.ngram, self.unit))
+        check_texts(texts)
+        # A shingle that comes twice changes no minimum: nothing needs to be sorted here.
+        signed = in_parallel(
+            lambda block: self._sign(*tokens(block, self.unit).ngrams(self.ngram)),
+            blocks(texts),
+            check_workers(workers),
+        )
+        return np.concatenate([self._sign(np.empty(0, np.uint64), np.zeros(1, np.int64)), *signed])
 
     def sign(self, sets: ShingleSets) -> UInt32[np.ndarray, "documents num_perm"]:
         """The signatures of documents already hashed, with this ``ngram`` and ``unit``."""
-        signatures = np.full((len(sets), self.num_perm), EMPTY)
-        _lower_to_minima(
-            sets.hashes, sets.offsets, *permutations(self.num_perm, self.seed), signatures
-        )
+        return self._sign(sets.hashes, sets.offsets)
+
+    def _sign(
+        self, hashes: UInt64[np.ndarray, " shingles"], offsets: Int64[np.ndarray, " documents+1"]
+    ) -> UInt32[np.ndarray, "documents num_perm"]:
+        signatures = np.full((len(offsets) - 1, self.num_perm), EMPTY)
+        _lower_to_minima(hashes, offsets, *permutations(self.num_perm, self.seed), signatures)
         return signatures
 
 

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64, UInt8, UInt32
+from jaxtyping import Float64, Int64, UInt8, UInt32, UInt64
 
 from .arguments import check_fraction, whole_number
-from .candidates import check_signatures
 from .exact import PAIR, overlapping_pairs
 from .hashing import check_texts, shingle_sets
 from .minhash import MinHasher
+from .search import Method
+
+Signatures = UInt32[np.ndarray, "documents num_perm"] | UInt64[np.ndarray, " documents"]
 
 BINS = 20
 """Bins of Jaccard similarity, each 0.05 wide."""
@@ -20,24 +22,27 @@ BINS = 20
 
 @dataclass(frozen=True, slots=True)
 class PairSample:
-    """Pairs of documents with what it takes to see which of them any bands would find.
+    """Pairs of documents with what it takes to see which of them any bands or radius would find.
 
     Attributes:
+        method: "minhash", whose signature has a number at each position, or "simhash", whose
+            fingerprint has a bit there.
         jaccard: exact similarity of each pair, ascending.
-        agree: one bit a permutation, 1 where both signatures have the same value, the first
-            permutation in the highest bit: ``np.packbits(agreement, axis=1)``.
+        agree: one bit a position, 1 where both documents have the same, the first position (of a
+            fingerprint: its highest bit) in the highest bit: ``np.packbits(agreement, axis=1)``.
         stands_for: how many of the corpus's pairs each sampled one stands for.
         documents: indices (i, j) of each pair, i < j.
-        num_perm: permutations in a signature, a multiple of 8.
+        positions: numbers in a signature or bits in a fingerprint, a multiple of 8.
         threshold: the similarity from which a pair counts as near-duplicate.
         total_pairs: pairs of the corpus that share a shingle, which is ``stands_for.sum()``.
     """
 
+    method: Method
     jaccard: Float64[np.ndarray, " pairs"]
-    agree: UInt8[np.ndarray, "pairs num_perm/8"]
+    agree: UInt8[np.ndarray, "pairs positions/8"]
     stands_for: Float64[np.ndarray, " pairs"]
     documents: Int64[np.ndarray, "pairs 2"]
-    num_perm: int
+    positions: int
     threshold: float
     total_pairs: int
 
@@ -46,8 +51,9 @@ def sample_pairs(
     texts: Sequence[str],
     threshold: float = 0.8,
     *,
-    signatures: UInt32[np.ndarray, "documents num_perm"] | None = None,
+    signatures: Signatures | None = None,
     num_perm: int = 128,
+    bits: int = 64,
     per_bin: int = 60,
     seed: int = 1,
 ) -> PairSample:
@@ -60,8 +66,10 @@ def sample_pairs(
     Args:
         texts: the documents.
         threshold: Jaccard similarity, 0 < threshold < 1; recorded, it changes no pair.
-        signatures: whose agreement to look at; the library's own if left out.
+        signatures: whose agreement to look at: a row of uint32 a document for MinHash, one uint64
+            a document for SimHash; the library's own MinHash signatures if left out.
         num_perm: permutations of those, a multiple of 8.
+        bits: length of SimHash fingerprints, a multiple of 8 up to 64; they are the lowest bits.
         per_bin: pairs drawn from a bin, at least 1; a bin with fewer gives them all.
         seed: of the permutations and of the draw.
     Returns:
@@ -69,23 +77,18 @@ def sample_pairs(
     Raises:
         TypeError: ``texts`` is no list of strings, ``signatures`` no array, or a number is of the
             wrong kind.
-        ValueError: an argument outside its range, or ``signatures`` of another shape.
+        ValueError: an argument outside its range, ``signatures`` of another shape, or a
+            fingerprint longer than ``bits``.
     """
     check_fraction("threshold", threshold)
     check_texts(texts)
-    if signatures is not None:
-        check_signatures(signatures)
-        if len(signatures) != len(texts):
-            raise ValueError(f"{len(texts)} texts need as many signatures, got {len(signatures)}")
-        num_perm = signatures.shape[1]
-    num_perm, per_bin = whole_number("num_perm", num_perm), whole_number("per_bin", per_bin)
-    if num_perm < 8 or num_perm % 8:
-        raise ValueError(
-            f"num_perm must be a multiple of 8, got {num_perm!r}: agreement is packed in bytes"
-        )
+    method, positions = _kind(signatures, num_perm, bits)
+    if signatures is not None and len(signatures) != len(texts):
+        raise ValueError(f"{len(texts)} texts need as many signatures, got {len(signatures)}")
+    per_bin = whole_number("per_bin", per_bin)
     if per_bin < 1:
         raise ValueError(f"per_bin must be at least 1, got {per_bin!r}")
-    hasher = MinHasher(num_perm, seed=seed)
+    hasher = MinHasher(positions, seed=seed)
     sets = shingle_sets(texts, hasher.ngram, hasher.unit)
 
     # The pairs with the least random keys of each bin are a uniform sample of it, whatever the
@@ -104,14 +107,57 @@ def sample_pairs(
     if signatures is None:
         signatures = hasher.sign(sets)
     return PairSample(
+        method=method,
         jaccard=drawn["jaccard"].copy(),
-        agree=np.packbits(signatures[drawn["i"]] == signatures[drawn["j"]], axis=1),
+        agree=_agreement(signatures[drawn["i"]], signatures[drawn["j"]], positions),
         stands_for=counts[bins] / np.bincount(bins, minlength=BINS)[bins],
         documents=np.stack([drawn["i"], drawn["j"]], axis=1),
-        num_perm=num_perm,
+        positions=positions,
         threshold=threshold,
         total_pairs=int(counts.sum()),
     )
+
+
+def _kind(signatures: Signatures | None, num_perm: int, bits: int) -> tuple[Method, int]:
+    """The method that made the signatures, and their positions."""
+    if signatures is None:
+        return "minhash", _whole_bytes("num_perm", num_perm)
+    kind = getattr(signatures, "dtype", type(signatures).__name__)
+    if kind not in (np.uint32, np.uint64):
+        raise TypeError(
+            "signatures must be a uint32 array from MinHasher.signatures or a uint64 array from "
+            f"SimHasher.fingerprints, got {kind}"
+        )
+    if kind == np.uint32:
+        if signatures.ndim != 2:
+            axes = "two axes, documents and num_perm"
+            raise ValueError(f"signatures must have {axes}, got shape {signatures.shape}")
+        return "minhash", _whole_bytes("num_perm", signatures.shape[1])
+    if signatures.ndim != 1:
+        raise ValueError(f"fingerprints must have one axis, got shape {signatures.shape}")
+    bits = _whole_bytes("bits", bits)
+    longest = int(signatures.max(initial=0)).bit_length()
+    if not longest <= bits <= 64:
+        raise ValueError(
+            f"bits must be at most 64 and no fewer than a fingerprint has, {longest}; got {bits}"
+        )
+    return "simhash", bits
+
+
+def _whole_bytes(name: str, value: int) -> int:
+    value = whole_number(name, value)
+    if value < 8 or value % 8:
+        raise ValueError(
+            f"{name} must be a multiple of 8, got {value!r}: agreement is packed in bytes"
+        )
+    return value
+
+
+def _agreement(one: Signatures, other: Signatures, positions: int) -> UInt8[np.ndarray, "pairs _"]:
+    if one.ndim == 2:
+        return np.packbits(one == other, axis=1)
+    octets = (~(one ^ other)).astype(">u8")[:, None].view(np.uint8)
+    return octets[:, 8 - positions // 8 :]
 
 
 def _bin(pairs: np.ndarray) -> Int64[np.ndarray, " pairs"]:

@@ -19,9 +19,11 @@ from .arguments import whole_number
 
 Unit = Literal["word", "char"]
 
-SEPARATOR, LETTER, MARK, IDEOGRAPH = range(4)
-"""What a character does to the word it stands in: ends it, grows it, joins it, is a whole one."""
+SPACE, SEPARATOR, LETTER, MARK, IDEOGRAPH = range(5)
+"""What a character does to the word it stands in: two end it, white space and all else that is no
+word; one grows it; one joins it; one is a whole word."""
 
+CODE_POINTS = 0x110000
 UNSPACED = (
     (0x1100, 0x11FF),  # Hangul jamo
     (0x3005, 0x3007),  # Han iteration mark and zero
@@ -42,17 +44,18 @@ UNSPACED = (
 
 @cache
 def character_classes() -> UInt8[np.ndarray, " code_points"]:
-    """The class of every code point, U+0000 to U+10FFFF: SEPARATOR, LETTER, MARK or IDEOGRAPH.
+    """The class of every code point, U+0000 to U+10FFFF: SPACE, SEPARATOR, LETTER and so on.
 
     Letters, digits and underscores make words, as ``\\w`` does. Marks (the vowels of Devanagari,
     a combining accent) belong to the word they follow, where ``\\w`` would cut it in two.
     """
     kinds = {"L": LETTER, "N": LETTER, "M": MARK}
     classes = np.array(
-        [kinds.get(unicodedata.category(chr(code))[0], SEPARATOR) for code in range(0x110000)],
+        [kinds.get(unicodedata.category(chr(code))[0], SEPARATOR) for code in range(CODE_POINTS)],
         dtype=np.uint8,
     )
     classes[ord("_")] = LETTER
+    classes[[code for code in range(0x3001) if chr(code).isspace()]] = SPACE
     for first, last in UNSPACED:
         unspaced = classes[first : last + 1]
         unspaced[unspaced == LETTER] = IDEOGRAPH

@@ -1,11 +1,15 @@
-// Buckets: which real pairs meet when MinHash signatures are cut into b bands of r rows.
+// Buckets: which real pairs become candidates, when MinHash signatures are cut into b bands of r
+// rows, or when at most k bits of SimHash fingerprints may differ.
 
 import { animate, bytes, color, figures, fill, frame, html, onTheme, onWidth, percent, range, sheetOf, significant, superscript, svg } from "./widget.js";
 
 const STRIP = 58, LABEL = 22, CURVE = 210, GAP_HEIGHT = 8, AXIS = 44, LEFT = 44, RIGHT = 10;
 const CURVE_TOP = LABEL + STRIP + GAP_HEIGHT, CURVE_BOTTOM = CURVE_TOP + CURVE;
 const LOWER = CURVE_BOTTOM + GAP_HEIGHT, FLOOR = LOWER + STRIP + LABEL, HEIGHT = FLOOR + AXIS;
-const SIGNATURE = 92, STAMP = 14, BINS = 20, MOST_ROWS = 32, MOST_NAMED = 6;
+const SIGNATURE = 92, STAMP = 14, BINS = 20, BIT = 30, BREAK = 9, KEY = 190, MOST_ROWS = 32, MOST_NAMED = 6;
+
+/** Whether a pair's two signatures, or fingerprints, have the same at a position. */
+const same = (agree, stride, pair, at) => (agree[pair * stride + (at >> 3)] & (128 >> (at & 7))) !== 0;
 
 /** The bands, from 0, in which all r positions of a pair's two signatures agree. */
 export function sharedBands(agree, stride, pair, b, r) {
@@ -13,7 +17,7 @@ export function sharedBands(agree, stride, pair, b, r) {
   for (let band = 0; band < b; band++) {
     let at = band * r;
     const end = at + r;
-    while (at < end && agree[pair * stride + (at >> 3)] & (128 >> (at & 7))) at++;
+    while (at < end && same(agree, stride, pair, at)) at++;
     if (at === end) shared.push(band);
   }
   return shared;
@@ -22,6 +26,24 @@ export function sharedBands(agree, stride, pair, b, r) {
 /** The chance that a pair of Jaccard similarity s shares at least one band. */
 export function chance(s, b, r) {
   return 1 - (1 - s ** r) ** b;
+}
+
+/** The positions, from 0, at which a pair's two fingerprints differ. */
+export function differing(agree, stride, pair, positions) {
+  return Array.from({ length: positions }, (_, at) => at).filter((at) => !same(agree, stride, pair, at));
+}
+
+/** The chance that one bit differs between two sets of one size and Jaccard similarity s. */
+export function flip(s) {
+  return Math.acos((2 * s) / (1 + s)) / Math.PI;
+}
+
+/** The chance that at most k bits differ; each term of the sum comes from the one before. */
+export function chanceWithin(s, k, bits) {
+  const p = flip(s);
+  let term = (1 - p) ** bits, sum = term;
+  for (let d = 1; d <= k; d++) sum += term *= ((bits - d + 1) / d) * (p / (1 - p));
+  return sum;
 }
 
 /** A count of pairs, estimated: whole below a thousand. */
@@ -39,12 +61,97 @@ export function outcome(jaccard, weight, met, threshold, total) {
   return { ...sums, skipped, candidates: found + wasted, recall: found / (found + missed), precision: found / (found + wasted) };
 }
 
+const between = (least, most, number) => Math.min(most, Math.max(least, Math.round(number)));
+const cells = (boxes) => boxes.map(([x, y, width, height]) =>
+  `M${x.toFixed(2)} ${y.toFixed(2)}h${width.toFixed(2)}v${height.toFixed(2)}h${(-width).toFixed(2)}z`).join("");
+const gap = (step) => (step > 8 ? 4 : step > 4 ? 2 : 1);
+
+// Each method says: which traits a setting has and how large they may be, what of a pair counts,
+// whether that makes it a candidate, how likely that is, and how one pair looks.
+
+function bands({ positions }, agree, stride, words) {
+  const inWords = ({ b, r }) => fill(words.setting, {
+    bands: fill(b === 1 ? words.band : words.bands, { n: b }), rows: fill(r === 1 ? words.row : words.rows, { n: r }),
+  });
+  return {
+    least: 1,
+    most: { b: positions, r: Math.min(positions, MOST_ROWS) },
+    inWords,
+    /** The nearest cut that fits: `first` keeps its number, and the other gives way. */
+    fit(wish, first = "b") {
+      const other = first === "b" ? "r" : "b";
+      const kept = between(1, positions, wish[first]);
+      return { [first]: kept, [other]: between(1, Math.floor(positions / kept), wish[other]) };
+    },
+    counted: (pair, { b, r }) => sharedBands(agree, stride, pair, b, r),
+    passes: (shared) => shared.length > 0,
+    chance: (s, { b, r }) => chance(s, b, r),
+    formula: ({ b, r }, s) => `1 − (1 − ${s ? significant(s) : "s"}${superscript(r)})${superscript(b)}`,
+    verdict: (shared, { b }) => fill([words.apart, words.meet, words.meet_often][Math.min(2, Math.ceil(shared.length / MOST_NAMED))],
+      { bands: shared.map((band) => band + 1).join(", "), count: shared.length, b }),
+    /** The signature, a column a band; the bands that agree in every row are framed. */
+    draw(agrees, shared, { b, r }, width, revealed) {
+      const columns = Math.ceil((positions - b * r) / r) + b;
+      const space = gap(width / columns);
+      const step = Math.min(44, (width - 4) / columns);
+      const tall = Math.min(14, (SIGNATURE - 10) / r);
+      const some = (wanted) => cells(Array.from({ length: positions }, (_, at) => at).filter(wanted)
+        .map((at) => [3 + Math.floor(at / r) * step, 5 + (at % r) * tall, step - space, tall - 1]));
+      const used = (at) => at < b * r;
+      return [
+        svg("path", { d: some((at) => used(at) && agrees(at)), class: "tk-agree" }),
+        svg("path", { d: some((at) => used(at) && !agrees(at)), class: "tk-differ" }),
+        svg("path", { d: some((at) => !used(at)), class: "tk-unused" }),
+        ...(revealed ? shared : []).map((band) => svg("rect", { x: 1 + band * step, y: 2.5, width: step - space + 4, height: r * tall + 4, rx: 2, class: "tk-whole" })),
+      ];
+    },
+  };
+}
+
+function radius({ positions }, agree, stride, words) {
+  const most = Math.floor(positions / 2);
+  return {
+    least: 0,
+    most: { k: most },
+    inWords: ({ k }) => fill(words.setting, { k, positions }),
+    fit: ({ k }) => ({ k: between(0, most, k) }),
+    counted: (pair) => differing(agree, stride, pair, positions),
+    passes: (bits, { k }) => bits.length <= k,
+    chance: (s, { k }) => chanceWithin(s, k, positions),
+    formula: ({ k }, s) => `P(d ≤ ${k})${s ? `, p = ${significant(flip(s))}` : ""}`,
+    verdict: (bits, { k }) => fill(bits.length <= k ? words.meet : words.apart, { k }),
+    /** The fingerprint, a cell a bit; under it those that differ, side by side against k. */
+    draw(agrees, bits, { k }, width, revealed) {
+      const step = Math.min(44, (width - 4 - BREAK) / positions);
+      const lower = SIGNATURE - BIT - 3;
+      const boxes = (from, to, left, top, tall = BIT) => Array.from({ length: Math.max(0, to - from) }, (_, at) =>
+        [left + (from + at) * step, top, step - gap(step), tall]);
+      const path = (name, some) => svg("path", { d: cells(some), class: `tk-${name}` });
+      const fingerprint = [
+        path("agree", boxes(0, positions, 3, 3 + BIT / 4, BIT / 2).filter((_, at) => agrees(at))),
+        path("apart", boxes(0, positions, 3, 3).filter((_, at) => !agrees(at))),
+      ];
+      if (!revealed) return fingerprint;
+      const within = Math.min(k, bits.length);
+      const end = 3 + k * step + (BREAK - gap(step)) / 2;
+      return [...fingerprint,
+        path("apart", [...boxes(0, within, 3, lower), ...boxes(k, bits.length, 3 + BREAK, lower)]),
+        path("differ", boxes(within, k, 3, lower)),
+        svg("line", { x1: end, y1: lower - 20, x2: end, y2: SIGNATURE, class: "tk-limit" }),
+        svg("text", { x: end + 5, y: lower - 8 }, `k = ${k}`),
+      ];
+    },
+  };
+}
+
 function render({ model, el }) {
   const words = model.get("words");
   const record = model.get("record");
-  const { jaccard, stands_for: weight, documents, num_perm: numPerm, threshold } = record;
+  const { jaccard, stands_for: weight, documents, positions, threshold } = record;
   const agree = bytes(record.agree);
-  const stride = Math.ceil(numPerm / 8);
+  const stride = Math.ceil(positions / 8);
+  const method = { minhash: bands, simhash: radius }[record.method](record, agree, stride, words);
+  const names = Object.keys(method.most);
   const order = [...jaccard.keys()].sort((p, q) => jaccard[p] - jaccard[q] || p - q);
   const place = [];
   order.forEach((pair, at) => { place[pair] = at; });
@@ -52,8 +159,8 @@ function render({ model, el }) {
   const limit = significant(threshold);
   const hatch = `tk-hatch-${Math.random().toString(36).slice(2)}`;
 
-  let width = 0, hovered = -1, guess = 50, cutting = false, wish;
-  let met = [], bands = [], totals = null, fates = {}, xs = [], raised = [], stamps = [], ring = "", stop = () => {};
+  let width = 0, hovered = -1, guess = 50, putting = false, wish;
+  let counted = [], met = [], totals = null, fates = {}, xs = [], raised = [], stamps = [], ring = "", stop = () => {};
 
   const parts = frame(el, words, rows);
   const drawing = svg("svg", { role: "img" });
@@ -63,27 +170,27 @@ function render({ model, el }) {
   const remark = html("p", { class: "tk-remark" });
   const picture = html("div", { class: "tk-plot" }, drawing, canvas);
   const pair = range(words.pair, { max: Math.max(0, order.length - 1), oninput: (at) => choose(order[at]) });
-  const bandsSlider = range(words.b, { min: 1, max: numPerm, oninput: (b) => cut({ b }) });
-  const rowsSlider = range(words.r, { min: 1, max: Math.min(numPerm, Math.max(MOST_ROWS, model.get("r"))), oninput: (r) => cut({ r }) });
+  const sliders = names.map((name) => range(words[name], {
+    min: method.least, max: Math.max(method.most[name], model.get(name)), oninput: (value) => move(name, value),
+  }));
   parts.svg = drawing;
   parts.picture.append(remark, picture, caption, signature, pair.node);
 
   // State: what the reader sets goes through the model, so that Python and links see it too.
 
-  function cut(asked) {
-    wish = { ...wish, ...asked };
-    const most = Math.floor(numPerm / (asked.b ?? asked.r));
-    const b = asked.b ?? Math.min(wish.b, most), r = asked.r ?? Math.min(wish.r, most);
-    put(b, r);
-    recut(b < wish.b || r < wish.r ? fill(words.gave_way, { num_perm: numPerm, cut: cutInWords(b, r) }) : "");
+  function move(name, value) {
+    wish = { ...wish, [name]: value };
+    const setting = method.fit(wish, name);
+    put(setting);
+    const gave = names.some((other) => setting[other] < wish[other]);
+    reset(gave ? fill(words.gave_way, { positions, setting: method.inWords(setting) }) : "");
     model.save_changes();
   }
 
-  function put(b, r) {
-    cutting = true;
-    model.set("b", b);
-    model.set("r", r);
-    cutting = false;
+  function put(values) {
+    putting = true;
+    for (const [name, value] of Object.entries(values)) model.set(name, value);
+    putting = false;
   }
 
   function choose(which) {
@@ -92,12 +199,10 @@ function render({ model, el }) {
   }
 
   function reveal(share) {
-    cutting = true;
-    model.set("revealed", true);
-    cutting = false;
-    recut(share === null ? "" : fill(words.guessed, { guess: percent(share), precision: percent(totals.precision) }));
+    put({ revealed: true });
+    reset(share === null ? "" : fill(words.guessed, { guess: percent(share), precision: percent(totals.precision) }));
     model.save_changes();
-    bandsSlider.input.focus({ preventScroll: true });
+    sliders[0].input.focus({ preventScroll: true });
   }
 
   function fate(p) {
@@ -106,24 +211,18 @@ function render({ model, el }) {
     return jaccard[p] >= threshold ? "missed" : "skipped";
   }
 
-  const cutNow = () => {
-    const b = Math.min(numPerm, Math.max(1, Math.round(model.get("b"))));
-    return { b, r: Math.min(Math.floor(numPerm / b), Math.max(1, Math.round(model.get("r")))) };
-  };
-  const cutInWords = (b, r) => fill(words.cut, {
-    bands: fill(b === 1 ? words.band : words.bands, { n: b }), rows: fill(r === 1 ? words.row : words.rows, { n: r }),
-  });
+  const now = () => method.fit(Object.fromEntries(names.map((name) => [name, model.get(name)])));
   const shownPair = () => {
     const chosen = model.get("selected");
     return hovered >= 0 ? hovered : chosen >= 0 && chosen < jaccard.length ? chosen : typical;
   };
 
   function rows() {
-    const { b, r } = cutNow();
+    const setting = now();
     const head = [words.column_range, words.column_pairs, words.column_formula, words.column_measured];
     return [head, ...inBins().map((bin) => [
       `${(bin.bin / BINS).toFixed(2)}–${((bin.bin + 1) / BINS).toFixed(2)}`, pairs(bin.weight),
-      percent(bin.expected(b, r)), model.get("revealed") ? percent(bin.met) : "?",
+      percent(bin.expected(setting)), model.get("revealed") ? percent(bin.met) : "?",
     ])];
   }
 
@@ -134,44 +233,43 @@ function render({ model, el }) {
     return bins.map((of, bin) => {
       const total = of.reduce((sum, p) => sum + weight[p], 0);
       return { bin, of, weight: total, s: mean(of, total, (p) => jaccard[p]), met: mean(of, total, (p) => (met[p] ? 1 : 0)),
-        expected: (b, r) => mean(of, total, (p) => chance(jaccard[p], b, r)) };
+        expected: (setting) => mean(of, total, (p) => method.chance(jaccard[p], setting)) };
     }).filter(({ of }) => of.length);
   }
 
   // Readout and controls.
 
   function control() {
-    const { b, r } = cutNow();
+    const setting = now();
     if (model.get("revealed")) {
-      if (!bandsSlider.node.isConnected) parts.controls.replaceChildren(bandsSlider.node, rowsSlider.node);
-      bandsSlider.show(b);
-      rowsSlider.show(r);
+      if (!sliders[0].node.isConnected) parts.controls.replaceChildren(...sliders.map(({ node }) => node));
+      sliders.forEach((slider, at) => slider.show(setting[names[at]]));
       return;
     }
     if (parts.controls.childElementCount) return;
     const slider = range(words.guess, { max: 100, oninput: (share) => { guess = share; slider.show(share, percent(share / 100)); } });
     slider.show(guess, percent(guess / 100));
     parts.controls.replaceChildren(
-      html("p", { class: "tk-ask" }, fill(words.ask, { num_perm: numPerm, cut: cutInWords(b, r), threshold: limit })), slider.node,
+      html("p", { class: "tk-ask" }, fill(words.ask, { positions, setting: method.inWords(setting), threshold: limit })), slider.node,
       html("button", { type: "button", class: "tk-main", onclick: () => reveal(guess / 100) }, words.reveal),
       html("button", { type: "button", onclick: () => reveal(null) }, words.skip),
     );
   }
 
   function readout(note) {
-    const { b, r } = cutNow();
+    const setting = now();
     const shown = model.get("revealed");
     const show = (text) => (shown ? text : "?");
     const said = {
-      cut: cutInWords(b, r), threshold: limit, recall: percent(totals.recall), candidates: pairs(totals.candidates),
-      precision: percent(totals.precision), detect: percent(chance(threshold, b, r)), total: significant(record.total_pairs),
+      setting: method.inWords(setting), threshold: limit, recall: percent(totals.recall), candidates: pairs(totals.candidates),
+      precision: percent(totals.precision), detect: percent(method.chance(threshold, setting)), total: significant(record.total_pairs),
     };
     remark.textContent = note;
     parts.readout.replaceChildren(figures([
       [words.recall, show(said.recall), fill(words.recall_of, said)],
       [words.precision, show(said.precision), fill(words.precision_of, said)],
       [words.candidates, show(said.candidates), fill(words.candidates_of, said)],
-      [fill(words.detect, said), said.detect, `1 − (1 − ${limit}${superscript(r)})${superscript(b)}`],
+      [fill(words.detect, said), said.detect, method.formula(setting, threshold)],
     ]));
     parts.say([note, fill(shown ? words.summary : words.summary_waiting, said)].filter(Boolean).join(" "));
   }
@@ -183,11 +281,11 @@ function render({ model, el }) {
   const text = (px, py, words, attributes = {}) => svg("text", { x: px, y: py, ...attributes }, words);
 
   function plot() {
-    const { b, r } = cutNow();
+    const setting = now();
     const shown = model.get("revealed");
     const curve = (from, to) => Array.from({ length: 101 }, (_, k) => {
       const s = from + ((to - from) * k) / 100;
-      return `${x(s).toFixed(1)} ${y(chance(s, b, r)).toFixed(1)}`;
+      return `${x(s).toFixed(1)} ${y(method.chance(s, setting)).toFixed(1)}`;
     }).join("L");
     const count = (name) => (shown ? `${words[name]} ${pairs(totals[name])}` : "");
     const line = (x1, y1, x2, y2, name) => svg("line", { x1, y1, x2, y2, class: name });
@@ -195,6 +293,8 @@ function render({ model, el }) {
       svg("path", { d: MARKS[name], class: `tk-mark-${name}`, transform: `translate(${end ? -6 : 6} -4.5)` }),
       text(end ? -16 : 16, 0, count(name), { "text-anchor": end ? "end" : "start" }));
     const t = x(threshold);
+    const high = method.chance(0.5, setting) > 0.5; // then the curve runs where the key would be
+    const key = { x: high ? x(1) - KEY : x(0) + 8, y: high ? y(0) - 85 : y(1) };
 
     drawing.setAttribute("width", width);
     drawing.setAttribute("height", HEIGHT);
@@ -212,12 +312,12 @@ function render({ model, el }) {
       ...(shown ? inBins().map((bin) => svg("circle", { cx: x(bin.s), cy: y(bin.met), r: 4.5, class: "tk-dot" })) : []),
       ...[0, 0.2, 0.4, 0.6, 0.8, 1].map((s) => text(x(s), FLOOR + 17, String(s), { "text-anchor": s === 1 ? "end" : "middle", class: "tk-tick" })),
       text(x(0.5), FLOOR + 36, words.similarity, { "text-anchor": "middle" }),
-      text(x(0) + 8, y(1) + 20, words.share, { class: "tk-strong" }),
-      line(x(0) + 8, y(1) + 35, x(0) + 28, y(1) + 35, "tk-curve"),
-      text(x(0) + 34, y(1) + 39, `${words.formula} 1 − (1 − s${superscript(r)})${superscript(b)}`),
-      line(x(0) + 8, y(1) + 54, x(0) + 28, y(1) + 54, "tk-limit"),
-      text(x(0) + 34, y(1) + 58, fill(words.threshold, { threshold: limit })),
-      ...(shown ? [svg("circle", { cx: x(0) + 18, cy: y(1) + 73, r: 4.5, class: "tk-dot" }), text(x(0) + 34, y(1) + 77, words.measured)] : []),
+      text(key.x, key.y + 20, words.share, { class: "tk-strong" }),
+      line(key.x, key.y + 35, key.x + 20, key.y + 35, "tk-curve"),
+      text(key.x + 26, key.y + 39, `${words.formula} ${method.formula(setting)}`),
+      line(key.x, key.y + 54, key.x + 20, key.y + 54, "tk-limit"),
+      text(key.x + 26, key.y + 58, fill(words.threshold, { threshold: limit })),
+      ...(shown ? [svg("circle", { cx: key.x + 10, cy: key.y + 73, r: 4.5, class: "tk-dot" }), text(key.x + 26, key.y + 77, words.measured)] : []),
       ...(shown
         ? [label(x(0) + 6, 16, "wasted"), label(x(1) - 4, 16, "found", true),
           label(x(0) + 6, FLOOR - 7, "skipped"), label(x(1) - 4, FLOOR - 7, "missed", true)]
@@ -264,33 +364,21 @@ function render({ model, el }) {
   function pairView() {
     const p = shownPair();
     if (p < 0) return;
-    const { b, r } = cutNow();
+    const setting = now();
     const shown = model.get("revealed");
-    const agrees = (at) => (agree[p * stride + (at >> 3)] & (128 >> (at & 7))) !== 0;
-    const whole = shown ? new Set(bands[p]) : new Set();
-    const agreeing = Array.from({ length: numPerm }, (_, at) => agrees(at)).filter(Boolean).length;
-    const meet = fill([words.apart, words.meet, words.meet_often][Math.min(2, Math.ceil(whole.size / MOST_NAMED))],
-      { bands: [...whole].map((band) => band + 1).join(", "), count: whole.size, b });
-    const said = { i: documents[p][0], j: documents[p][1], jaccard: jaccard[p].toFixed(3), agreeing, num_perm: numPerm, stands_for: pairs(weight[p]) };
-    caption.textContent = [fill(words.signature, said), shown ? meet : "", fill(words.stands_for, said)].filter(Boolean).join(" ");
+    const agrees = (at) => same(agree, stride, p, at);
+    const apart = differing(agree, stride, p, positions).length;
+    const said = {
+      i: documents[p][0], j: documents[p][1], jaccard: jaccard[p].toFixed(3), positions,
+      differing: apart, agreeing: positions - apart, stands_for: pairs(weight[p]),
+    };
+    const verdict = shown ? method.verdict(counted[p], setting) : "";
+    caption.textContent = [fill(words.one_pair, said), verdict, fill(words.stands_for, said)].filter(Boolean).join(" ");
     pair.show(place[p], jaccard[p].toFixed(2), caption.textContent);
 
-    const rest = Math.ceil((numPerm - b * r) / r);
-    const columns = b + rest;
-    const between = width / columns > 8 ? 4 : width / columns > 4 ? 2 : 1;
-    const step = Math.min(44, (width - 4) / columns);
-    const tall = Math.min(14, (SIGNATURE - 10) / r);
-    const cell = (at) => `M${(3 + Math.floor(at / r) * step).toFixed(2)} ${(5 + (at % r) * tall).toFixed(2)}h${(step - between).toFixed(2)}v${(tall - 1).toFixed(2)}h${(between - step).toFixed(2)}z`;
-    const cells = (wanted) => Array.from({ length: numPerm }, (_, at) => (wanted(at) ? cell(at) : "")).join("");
-    const used = (at) => at < b * r;
     signature.setAttribute("width", width);
     signature.setAttribute("height", SIGNATURE);
-    signature.replaceChildren(
-      svg("path", { d: cells((at) => used(at) && agrees(at)), class: "tk-agree" }),
-      svg("path", { d: cells((at) => used(at) && !agrees(at)), class: "tk-differ" }),
-      svg("path", { d: cells((at) => !used(at)), class: "tk-unused" }),
-      ...[...whole].map((band) => svg("rect", { x: 1 + band * step, y: 2.5, width: step - between + 4, height: r * tall + 4, rx: 2, class: "tk-whole" })),
-    );
+    signature.replaceChildren(...method.draw(agrees, counted[p], setting, width, shown));
   }
 
   // What follows what.
@@ -304,10 +392,10 @@ function render({ model, el }) {
     pairView();
   }
 
-  function recut(note = "") {
-    const { b, r } = cutNow();
-    bands = jaccard.map((_, p) => sharedBands(agree, stride, p, b, r));
-    met = bands.map((shared) => shared.length > 0);
+  function reset(note = "") {
+    const setting = now();
+    counted = jaccard.map((_, p) => method.counted(p, setting));
+    met = counted.map((of) => method.passes(of, setting));
     totals = outcome(jaccard, weight, met, threshold, record.total_pairs);
     fates = { found: [], missed: [], wasted: [], skipped: [] };
     for (const p of order) fates[fate(p)].push(p);
@@ -325,18 +413,15 @@ function render({ model, el }) {
   }
 
   function moved() {
-    if (cutting) return;
-    if (!model.get("revealed")) {
-      model.set("revealed", true);
-      model.save_changes();
-    }
-    recut();
+    if (putting) return;
+    if (!model.get("revealed")) put({ revealed: true });
+    reset();
     queueMicrotask(settle); // only when both are there: a link sets b and r one after the other
   }
 
   function settle() {
-    wish = cutNow();
-    put(wish.b, wish.r);
+    wish = now();
+    put(wish);
     model.save_changes();
   }
 
@@ -363,10 +448,11 @@ function render({ model, el }) {
   canvas.addEventListener("pointerleave", () => hover(-1));
   canvas.addEventListener("click", (event) => choose(nearest(event)));
 
-  const follow = { "change:b": moved, "change:r": moved, "change:revealed": () => cutting || recut(), "change:selected": point };
+  const follow = { "change:revealed": () => putting || reset(), "change:selected": point };
+  for (const name of names) follow[`change:${name}`] = moved;
   for (const [event, listener] of Object.entries(follow)) model.on(event, listener);
-  wish = cutNow();
-  recut();
+  wish = now();
+  reset();
   const ends = [onTheme(draw), onWidth(picture, (now) => { width = now; draw(); })];
 
   return () => {
