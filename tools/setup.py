@@ -33,8 +33,8 @@ LOG = VENV / "setup.log"
 
 OLDEST = (3, 11)
 NAMES = ("python3.11", "python3.12", "python3.13", "python3.14", "python3", "python")
-CPU_GB = 4  # .venv with the CPU build of torch takes 2.8 GB; pip unpacks on top of that
-CUDA_GB = 9  # .venv with the CUDA build takes 5.8 GB, its download 1.7 GB
+CPU_GB = 5  # .venv with the CPU build of torch takes 3.3 GB; pip unpacks on top of that
+CUDA_GB = 10  # .venv with the CUDA build takes 6.3 GB, its download 1.9 GB
 SOURCES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")  # may offer the CPU build
 AGAIN = "run the same command again"
 

@@ -34,5 +34,7 @@ def test_a_share_is_nothing_or_all_only_where_that_is_exact(share, text):
 def test_every_word_of_every_widget_is_there():
     table = words()
     assert {"see", "table"} <= set(table["shared"])
-    assert {"title", "try", "see_text", "summary"} <= set(table["buckets"])
+    for method in ("minhash", "simhash"):
+        of_method = set(table["buckets"] | table[f"buckets_{method}"])
+        assert {"title", "try", "see_text", "summary"} <= of_method
     assert all(text.strip() for part in table.values() for text in part.values())
