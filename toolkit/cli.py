@@ -76,6 +76,45 @@ def check(
 
 
 @app.command()
+def grade(
+    chapter: Chapter,
+    folder: Annotated[
+        Path, typer.Argument(help="Of notebooks (.ipynb, .md): a file or a folder a student.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder to make, or to go on with.")],
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Notebooks at once; one a core if unset.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the checks' inputs; drawn in secret if unset.")
+    ] = None,
+    seconds_per_call: Annotated[
+        float, typer.Option(min=0.1, help="For one call of a function; a question has three times.")
+    ] = 10.0,
+    seconds_per_notebook: Annotated[float, typer.Option(min=1, help="For all of it.")] = 120.0,
+    memory: Annotated[int, typer.Option(min=256, help="MiB, of all its processes.")] = 2048,
+    extra_checks: Annotated[
+        Path | None, typer.Option(help="A folder with a checks.py of your own.")
+    ] = None,
+) -> None:
+    """Grade notebooks, each shut in a sandbox, with checks on secret inputs.
+
+    OUT gets grades.csv, and a page and a JSON file a student. After Ctrl-C
+    or a crash the same command goes on from there.
+    """
+    import os
+
+    from toolkit.classroom.grading.commands import grade as run
+    from toolkit.classroom.grading.limits import Limits
+
+    limits = Limits(seconds_per_call, seconds_per_notebook, memory)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    raise typer.Exit(
+        run(_with_lab(chapter), folder, out, jobs or cores or 1, seed, limits, extra_checks)
+    )
+
+
+@app.command()
 def progress() -> None:
     """What you have solved so far, lab by lab."""
     from toolkit.classroom.feedback import progress_message

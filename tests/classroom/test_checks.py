@@ -138,7 +138,7 @@ def test_an_exception_is_told_with_the_learners_own_lines(lab):
 
 def test_a_missing_name_says_what_to_do(lab):
     text = repr(verdict_message(judge(lab, "q1", {}), lab.hints("q1")))
-    say = "`jaccard` is not defined yet. Run the cell that defines it, then check again."
+    say = "`jaccard` is not defined: its cell has not run, or not to its end."
     assert text.splitlines()[0] == f"q1 not yet · {say}"
 
 

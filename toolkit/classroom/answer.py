@@ -94,11 +94,25 @@ class Handle:
         return f"<{self._kind} {self._name} of the notebook>"
 
 
+def _is_line(line: Any) -> bool:
+    """Whether it is [function, line number, text], and no longer than a learner's end sends."""
+    match line:
+        case [str(function), int(number), str(text)]:
+            return len(function) <= 200 and len(text) <= 200 and 0 <= number < 2**31
+    return False
+
+
+def _nothing_given(question: str) -> Any:
+    raise CodecError(f"nothing is given for {question}")
+
+
 class Answer:
     """What a check sees of a notebook.
 
     Args:
         send: carries a packed request to the learner's end and returns the packed reply.
+        given: what a notebook in a sandbox gets when it asks for a question's given answer.
+        passed: the functions that crossed before, which the notebook may still hold.
 
     Attributes:
         max_items: how many items of a generator are drawn; a check may set it.
@@ -107,19 +121,27 @@ class Answer:
             the check's own: kept here, where the learner's code can't swallow it.
     """
 
-    def __init__(self, send: Callable[[bytes], bytes]) -> None:
-        self._send = send
+    def __init__(
+        self,
+        send: Callable[[bytes], bytes],
+        given: Callable[[str], Any] = _nothing_given,
+        passed: list[Callable[..., Any]] | None = None,
+    ) -> None:
+        self._send, self._given = send, given
         self.max_items = MAX_ITEMS
         self.trouble: Any = None
-        self._functions: list[Callable[..., Any]] = []
+        self._functions = [] if passed is None else passed
         self._callbacks = self._depth = 0
         self.call_log: list[Call] = []
         self._codec = Codec(
             export=self._export,
             adopt=lambda handle, kind, name: Handle(self, handle, kind, name),
             home=self._function,
-            own_id=lambda value: value._handle if type(value) is Handle else None,
+            own_id=self._own_id,
         )
+
+    def _own_id(self, value: object) -> int | None:
+        return value._handle if type(value) is Handle and value._answer is self else None
 
     @classmethod
     def of(cls, namespace: Mapping[str, Any]) -> Answer:
@@ -182,8 +204,7 @@ class Answer:
                     f"a function passed in may be called {MAX_CALLBACKS:,} times, "
                     f"{MAX_CALLBACK_DEPTH} deep"
                 )
-            _, handle, args, kwargs = self._codec.loads(request)
-            reply = ["ok", self._function(handle)(*args, **kwargs)]
+            reply = ["ok", self._call_back(self._codec.loads(request))]
         except Exception as error:
             if isinstance(error, CodecError):
                 self.trouble = self.trouble or error
@@ -191,6 +212,19 @@ class Answer:
         finally:
             self._depth -= 1
         return self._codec.dumps(reply)
+
+    def _call_back(self, request: list[Any]) -> Any:
+        match request:
+            case ["callback", int(handle), list(args), dict(kwargs)]:
+                return self._function(handle)(*args, **kwargs)
+            case ["attribute", int(handle), str(name)]:
+                value = self._function(handle)
+                if type(value) is Handle:  # of a given object; never of the check's own functions
+                    return getattr(value, name)
+                raise AttributeError(name)
+            case ["given", str(question)]:
+                return self._given(question)
+        raise CodecError("the message is malformed: a callback names a function and arguments")
 
     def as_crossed(self, value: Any) -> Any:
         """A value as it looks after crossing: what an expected value is compared as."""
@@ -224,9 +258,7 @@ class Answer:
             case ["error", "CodecError", str(message), list()]:
                 raise CodecError(message)
             case ["error", str(kind), str(message), list(lines)]:
-                raise LearnerError(
-                    kind, message, [line for line in lines if type(line) is list and len(line) == 3]
-                )
+                raise LearnerError(kind[:100], message[:2000], [*filter(_is_line, lines)][:5])
         raise CodecError("the message is malformed: a reply is ok or error")
 
     def _where(self, function: Remote | Handle | str) -> tuple[str | int, str]:

@@ -202,23 +202,45 @@ def require(condition: bool, how: str, actual: Any = None) -> None:
 
 
 @cache
-def load(chapter: str) -> Checks:
+def load(chapter: str, extra: Path | None = None) -> Checks:
     """A chapter's checks and wrong answers.
 
+    Args:
+        chapter: PART/NAME.
+        extra: a folder with another ``checks.py``, and a ``wrong.py`` if there is one; its checks
+            come after the chapter's own.
     Raises:
-        CourseError: the chapter is not in the table of contents.
+        CourseError: the chapter is not in the table of contents, or there is no such file.
     """
     homes = course.chapter(chapter)
-    checks = [c for c in _module(homes.checks, chapter) if isinstance(c, Check)]
-    wrongs = [w for w in _module(homes.wrong, chapter) if isinstance(w, WrongAnswer)]
+    found = _module(homes.checks, chapter) + _module(homes.wrong, chapter)
+    if extra is not None:
+        found += _module(extra / "checks.py", f"extra.{chapter}")
+        if (extra / "wrong.py").exists():
+            found += _module(extra / "wrong.py", f"extra.{chapter}")
+    checks = [entry for entry in found if isinstance(entry, Check)]
+    wrongs = [entry for entry in found if isinstance(entry, WrongAnswer)]
     return Checks(chapter, tuple(checks), tuple(wrongs))
 
 
 def judge(
-    checks: Checks, question: str, namespace: Mapping[str, Any], seed: int = PUBLIC_SEED
+    checks: Checks,
+    question: str,
+    names: Mapping[str, Any],
+    seed: int = PUBLIC_SEED,
+    answer: Callable[[], Answer] | None = None,
 ) -> Verdict:
-    """Run a question's checks on a notebook's names, each on an ``Answer`` of its own."""
-    attempts = [_attempt(check, Answer.of(namespace), seed) for check in checks.of(question)]
+    """Run a question's checks, each on an ``Answer`` of its own.
+
+    Args:
+        checks: the lab's.
+        question: such as "q1".
+        names: a notebook's, in this process: what wrong answers find around them.
+        seed: of the checks' random inputs.
+        answer: makes the door to the learner's code; by default it opens on ``names``.
+    """
+    answer = answer or (lambda: Answer.of(names))
+    attempts = [_attempt(check, answer(), seed) for check in checks.of(question)]
     passed = [attempt.check for attempt in attempts if attempt.failure is None]
     verdict = Verdict(
         question,
@@ -228,7 +250,7 @@ def judge(
     )
     for attempt in attempts:
         if attempt.failure is not None:
-            hint = _matching_hint(checks, attempt, namespace, seed)
+            hint = _matching_hint(checks, attempt, names, seed)
             wants_hint = hint is None and isinstance(attempt.failure, Mismatch)
             level = checks.level(attempt.check) if wants_hint else 0
             return replace(
@@ -257,7 +279,7 @@ def _attempt(check: Check, answer: Answer, seed: int) -> _Attempt:
         check.function(answer, check.rng(seed))
     except (LearnerError, CodecError) as error:
         failure = error
-    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+    except Exception as error:
         call = answer.call_log[-1] if answer.call_log else None
         how = f"it can't be used as the question asks ({type(error).__name__}: {error})"
         failure = Mismatch(call, call.result if call else None, None, how)
@@ -267,13 +289,13 @@ def _attempt(check: Check, answer: Answer, seed: int) -> _Attempt:
 
 
 def _matching_hint(
-    checks: Checks, attempt: _Attempt, namespace: Mapping[str, Any], seed: int
+    checks: Checks, attempt: _Attempt, names: Mapping[str, Any], seed: int
 ) -> str | None:
     """The hint of the wrong answer that did what the learner's did, call by call, to the end."""
     for candidate in checks.wrong:
         if candidate.question == attempt.check.question:
-            names = {**namespace, candidate.name: candidate.value}
-            if _same_attempt(attempt, _attempt(attempt.check, Answer.of(names), seed)):
+            theirs = Answer.of({**names, candidate.name: candidate.value})
+            if _same_attempt(attempt, _attempt(attempt.check, theirs, seed)):
                 return candidate.hint
     return None
 
@@ -306,7 +328,7 @@ def _module(path: Path, chapter: str) -> list[Any]:
     name = f"toolkit_labs.{chapter.replace('/', '.')}.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.exists():
-        raise course.CourseError(f"{chapter} has no {path.name}; it belongs at {path}")
+        raise course.CourseError(f"there is no {path}: checks and wrong answers belong there")
     module: ModuleType = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

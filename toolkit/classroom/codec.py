@@ -285,6 +285,8 @@ class Codec:
 
     def _untag_record(self, payload: list[Any]) -> Any:
         name, rows = payload
+        if type(name) is not str or any(type(field) is not str for field, _ in rows):
+            raise CodecError("the message is malformed: a record and its fields have names")
         fields = {field: self._untag(value) for field, value in rows}
         known = self._records.get(name)
         if isinstance(known, type) and _class_fields(known) == tuple(fields):

@@ -119,7 +119,7 @@ def _failure(verdict: Verdict) -> str:
     if isinstance(failure, LearnerError):
         if failure.kind == "NotDefinedError":
             missing = markdown(failure.message)
-            return f"{missing} yet. Run the cell that defines it, then check again."
+            return f"{missing}: its cell has not run, or not to its end."
         return f"{_call(call)} raised {strong(failure)}."
     if isinstance(failure, CodecError):
         return f"{_call(call)}: {_plain(failure)}."

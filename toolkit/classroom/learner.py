@@ -41,6 +41,11 @@ class Callback:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._learner.ask(["callback", self._handle, list(args), kwargs])
 
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("_"):
+            raise AttributeError(attribute)
+        return self._learner.ask(["attribute", self._handle, attribute])
+
 
 class Learner:
     """Serves requests about one namespace.
@@ -79,8 +84,12 @@ class Learner:
         try:
             return self._codec.dumps(["ok", operation(*arguments)])
         except (Exception, SystemExit) as error:
-            reply = ["error", type(error).__name__, _message(error), self._lines(error)]
-            return self._codec.dumps(reply)
+            return self.failed(error)
+
+    def failed(self, error: BaseException) -> bytes:
+        """The reply that an exception becomes."""
+        reply = ["error", type(error).__name__, _message(error), self._lines(error)]
+        return self._codec.dumps(reply)
 
     def _do_get(self, target: str | int, attribute: str | None) -> Any:
         value = self._target(target)
@@ -136,7 +145,7 @@ class Learner:
         for frame, line in traceback.walk_tb(error.__traceback__):
             if frame.f_globals is self._namespace:
                 code = frame.f_code
-                text = linecache.getline(code.co_filename, line).strip()
+                text = linecache.getline(code.co_filename, line).strip()[:200]
                 lines.append([code.co_name, line, text])
         return lines[-5:]
 

@@ -100,7 +100,12 @@ def make_lab(chapter: str) -> str:
     about["hash"] = hashlib.sha256(text.encode()).hexdigest()
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook = nbformat.v4.new_notebook(
-        cells=cells, metadata={"kernelspec": kernel, "toolkit": about}
+        cells=cells,
+        metadata={
+            "jupytext": {"notebook_metadata_filter": "toolkit"},  # kept when saved as text
+            "kernelspec": kernel,
+            "toolkit": about,
+        },
     )
     nbformat.validate(notebook)
     return nbformat.writes(notebook) + "\n"
@@ -175,24 +180,50 @@ def copy_to_workspace(chapter: str) -> Path:
     return target
 
 
+def _silent(*_: Any, **__: Any) -> None:
+    """Print no traceback: ``Shell.run`` returns the exception."""
+
+
+class Shell:
+    """An IPython shell of its own, so that magics and ``inspect.getsource`` work.
+
+    Attributes:
+        names: what its cells have defined.
+    """
+
+    def __init__(self) -> None:
+        from IPython.core.interactiveshell import InteractiveShell
+        from traitlets.config import Config
+
+        settings = Config()
+        settings.HistoryManager.enabled = False
+        self._shell = InteractiveShell(config=settings)
+        vars(self._shell).update(showtraceback=_silent, showsyntaxerror=_silent)
+        self.names: dict[str, Any] = self._shell.user_ns
+
+    def run(self, source: str) -> BaseException | None:
+        """Run a cell; what it raised."""
+        result = self._shell.run_cell(source, store_history=True)
+        error: BaseException | None = result.error_before_exec or result.error_in_exec
+        return error
+
+
 def run_cells(sources: Iterator[str] | list[str]) -> tuple[dict[str, Any], list[str]]:
     """Run cells in order in a fresh IPython shell; a cell that raises does not stop the next.
 
     Returns:
         The names they define, and for each cell that raised one line that says so.
     """
-    from IPython.core.interactiveshell import InteractiveShell
     from IPython.utils.capture import capture_output
 
-    shell = InteractiveShell()
+    shell = Shell()
     failures = []
     for index, source in enumerate(sources, start=1):
         with capture_output():
-            result = shell.run_cell(source, store_history=True)
-        error = result.error_before_exec or result.error_in_exec
+            error = shell.run(source)
         if error is not None:
             failures.append(f"cell {index} raised {type(error).__name__}: {error}")
-    return shell.user_ns, failures
+    return shell.names, failures
 
 
 def question_cells(notebook: NotebookNode) -> list[str]:
