@@ -151,11 +151,11 @@ def measure(confinement: Confinement, limits: Limits, secret: list[Path]) -> lis
         forked = notebook.forks(2 * limits.processes)
         found = [
             ("processes", forked < 2 * limits.processes, f"at most {limits.processes}"),
-            ("reading", not notebook.reads([str(path) for path in secret]), "of no other files"),
-            ("writing", not notebook.writes(places), f"to {limits.disk_mib} MiB of its own"),
+            ("reading", not notebook.reads([str(path) for path in secret]), "only libraries"),
+            ("writing", not notebook.writes(places), f"{limits.disk_mib} MiB of its own"),
             ("network", not notebook.reaches(listening.getsockname()[1]), "none"),
-            ("signals", not notebook.signals(os.getpid()), "to no other process"),
-            ("kernel", not notebook.traces(), "what no lab needs is forbidden by seccomp"),
+            ("signals", not notebook.signals(os.getpid()), "none to other processes"),
+            ("kernel", not notebook.traces(), "what labs need, by seccomp"),
             ("user", user != 0, f"{user}, not root"),
         ]
         took = notebook.takes((limits.memory_mib + 64) * 2**20)
