@@ -20,7 +20,7 @@ A class
     Measured: 132 s, 1.3 s of one core a notebook, 200 grades of 200 as known. One job takes 1.9
     times as long and writes the same table.
 Beside the peers, one core
-    Expected, from earlier trials: 3.5 to 5.6 s a notebook by otter run, 1.4 s by nbgrader in one
+    Predicted, from earlier trials: 3.5 to 5.6 s a notebook by otter run, 1.4 s by nbgrader in one
     process.
     Measured: 4.3 and 2.6 s, ours 1.6 with its start, where all run the same cells: 2.8 times as
     fast as otter run, 1.6 times as nbgrader autograde. 6 times as fast as either, where they also
@@ -31,7 +31,7 @@ In the notebook
     Measured: 2 to 4 ms where the answer is right; up to 11 ms where it is wrong, since then every
     wrong answer of the question runs too.
 Who is fooled
-    Expected: ours by none; otter by a patched doctest, both by an object that equals everything.
+    Predicted: ours by none; otter by a patched doctest, both by an object that equals everything.
     Measured: of 54 attacks ours is right about all. otter is forged 8 times, has no result 12
     times, lets 4 out and gives too little once; nbgrader 8, 10, 4 and 0. What patches the JSON,
     NumPy or the oracle of another grader does nothing to them: they compare with their own code.

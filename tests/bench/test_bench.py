@@ -16,8 +16,10 @@ from toolkit.bench.harness import Peer
 from toolkit.bench.load import load
 from toolkit.bench.machine import machine, versions
 
-SCRIPTS = sorted((course.root() / "benchmarks").glob("*/*.py"))
-RESULTS = sorted((course.root() / "benchmarks" / "results").glob("*/*.json"))
+BENCHMARKS = course.root() / "benchmarks"
+WRITTEN = sorted((BENCHMARKS / "results").glob("*/*.json"))
+SCRIPTS = [BENCHMARKS / path.parent.name / f"{path.stem}.py" for path in WRITTEN]
+RESULTS = [path for path in WRITTEN if path.parent.name in course.PARTS]  # the chapters'
 
 
 class Stage:

@@ -46,11 +46,14 @@ def measured(request, tmp_path_factory) -> Iterator[dict[Path, Future[str]]]:
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda path: path.stem)
-def test_the_naive_grader_does_what_the_notebook_says(measured, hostile):
+def test_the_naive_grader_does_what_the_notebook_says(measured, hostile, tmp_path):
     about = read(hostile).metadata["hostile"]
     assert set(about) == {"attack", "deserves", "naive"}
     assert about["naive"] in OUTCOMES
-    assert measured[hostile].result() == about["naive"]
+    outcome = measured[hostile].result()
+    if outcome != about["naive"]:  # on a busy machine, what is slow may be lost: once more
+        outcome = measure(hostile, tmp_path / "again", USER + 2 * len(HOSTILE))
+    assert outcome == about["naive"]
 
 
 def test_the_naive_grader_is_right_about_an_honest_notebook(tmp_path):
