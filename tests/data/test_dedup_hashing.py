@@ -1,5 +1,6 @@
 """The loops over UTF-8 and over sorted hashes, against Python's own strings and fractions."""
 
+import os
 import random
 import sys
 import unicodedata
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from toolkit.data.dedup import MinHasher, deduplicate, shingle_hashes, shingle_sets, shingles
 from toolkit.data.dedup.blocks import blocks, check_workers, in_parallel
+from toolkit.data.dedup.compiled import drop_outdated
 from toolkit.data.dedup.exact import jaccard_if_near
 from toolkit.data.dedup.folding import case_folds, fold_case
 
@@ -149,3 +151,16 @@ def test_workers_are_as_many_as_there_are_cores_unless_named():
         check_workers(0)
     with pytest.raises(TypeError, match="workers must be a whole number, got 'all'"):
         check_workers("all")
+
+
+def test_compiled_loops_that_are_older_than_a_module_are_dropped(tmp_path):
+    cached = tmp_path / "__pycache__"
+    cached.mkdir()
+    for name, seconds in (("a.py", 10), ("b.py", 20)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (seconds, seconds))
+    for name, seconds in (("a.f.nbi", 15), ("a.g.nbi", 25)):
+        (cached / name).touch()
+        os.utime(cached / name, (seconds, seconds))
+    drop_outdated(tmp_path)
+    assert [path.name for path in cached.iterdir()] == ["a.g.nbi"]

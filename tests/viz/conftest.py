@@ -1,19 +1,23 @@
-"""A sample of pairs as `sample_pairs` draws one, and a static page like the site's to put it on."""
+"""Records as the chapters' functions give them, and a static page like the site's for widgets."""
 
 from __future__ import annotations
 
 import functools
 import http.server
+import math
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from toolkit.data.dedup import Bands, PairSample
-from toolkit.viz import Buckets, static_files
+from toolkit.data.tokenizers import Lattice
+from toolkit.viz import Buckets, Segmentation, static_files
 
 PAGE = """<!doctype html>
 <html lang="en" data-content_root="../" data-theme="light">
@@ -87,6 +91,102 @@ def buckets(sample: PairSample) -> Buckets:
 def near(prints: PairSample) -> Buckets:
     """The widget over a sample by SimHash."""
     return Buckets(prints, radius=10)
+
+
+SENTENCES = (
+    "the tokenizer takes the text to tokens, and the tokens to the model",
+    "今天天气很好，我们今天去天安门看天气",
+    "a ab aba",
+)
+KINDS = ("BPE", "Unigram", "BytePiece")
+
+
+def toy_vocabulary(kind: str) -> dict[bytes, float]:
+    """Runs of the sentences that stand there twice, and all their bytes, with log-probabilities."""
+    longest = {"BPE": 4, "Unigram": 6, "BytePiece": 12}[kind]
+    counts: Counter[bytes] = Counter()
+    for text in map(str.encode, SENTENCES):
+        for start in range(len(text)):
+            for end in range(start + 1, min(start + longest, len(text)) + 1):
+                counts[text[start:end]] += end - start
+    kept = {run: n for run, n in counts.items() if len(run) == 1 or n >= 2 * len(run)}
+    kept |= {bytes([byte]): kept.get(bytes([byte]), 1) for byte in range(256)}
+    total = sum(kept.values())
+    return {run: math.log(n / total) for run, n in kept.items()}
+
+
+def toy_lattice(kind: str, text: bytes, vocabulary: dict[bytes, float] | None = None) -> Lattice:
+    """The lattice of a text, by brute force: every run of it that is in the vocabulary."""
+    vocabulary = vocabulary or toy_vocabulary(kind)
+    ids = {piece: at for at, piece in enumerate(sorted(vocabulary))}
+    size = len(text)
+    edges = [
+        (start, end)
+        for end in range(1, size + 1)
+        for start in range(end)
+        if text[start:end] in vocabulary
+    ]
+    pieces = [text[start:end] for start, end in edges]
+    scores = [vocabulary[piece] for piece in pieces]
+    made: list[tuple[int, int]] = []
+    if kind == "BPE":
+        ranked = sorted(vocabulary, key=lambda piece: (len(piece), -vocabulary[piece], piece))
+        rank = {piece: at for at, piece in enumerate(p for p in ranked if len(p) > 1)}
+        path = [(at, at + 1) for at in range(size)]
+        while True:
+            pairs = [(a, d) for (a, _), (_, d) in pairwise(path)]
+            known = [pair for pair in pairs if text[slice(*pair)] in rank]
+            if not known:
+                break
+            best = min(known, key=lambda pair: (rank[text[slice(*pair)]], pair))
+            made.append(best)
+            path = [p for p in path if p[1] <= best[0] or p[0] >= best[1]] + [best]
+            path.sort()
+        scores = [float(-rank.get(piece, 0)) for piece in pieces]
+    else:
+        ways: list[tuple[float, list[tuple[int, int]]] | None] = [(0.0, [])] + [None] * size
+        for edge, score in zip(edges, scores, strict=True):
+            before, after = ways[edge[0]], ways[edge[1]]
+            if before and (after is None or before[0] + score > after[0]):
+                ways[edge[1]] = (before[0] + score, [*before[1], edge])
+        path = ways[size][1]
+    at = {edge: index for index, edge in enumerate(edges)}
+    return Lattice(
+        kind=kind,
+        text=text,
+        starts=np.array([start for start, _ in edges], np.int32),
+        ends=np.array([end for _, end in edges], np.int32),
+        ids=np.array([ids[piece] for piece in pieces], np.int32),
+        scores=np.array(scores),
+        best=np.array([at[edge] for edge in path], np.int32),
+        merges=np.array([at[edge] for edge in made], np.int32),
+    )
+
+
+def cut_toy(text: str) -> list[Lattice]:
+    """The lattices of one text by each of the toy tokenizers."""
+    return [toy_lattice(kind, text.encode()) for kind in KINDS]
+
+
+@pytest.fixture(scope="session")
+def lattice() -> Callable[..., Lattice]:
+    return toy_lattice
+
+
+@pytest.fixture(scope="session")
+def cut() -> Callable[[str], list[Lattice]]:
+    return cut_toy
+
+
+@pytest.fixture(scope="session")
+def lattices() -> list[Lattice]:
+    """Three sentences by three tokenizers."""
+    return [lattice for sentence in SENTENCES for lattice in cut_toy(sentence)]
+
+
+@pytest.fixture
+def segmentation(lattices: list[Lattice]) -> Segmentation:
+    return Segmentation(lattices)
 
 
 @pytest.fixture

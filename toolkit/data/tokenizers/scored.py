@@ -1,0 +1,160 @@
+"""Tokenizers whose pieces have probabilities: the best path through a lattice, or a random one."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float64, Int32
+
+from .files import write, write_atomically
+from .paths import best_tokens_by_line, random_tokens
+from .sentencepiece_model import sentencepiece_model
+from .text import as_array, character_classes, segments, utf8
+from .trie import build
+
+SPECIAL = ("<pad>", "<bos>", "<eos>")
+"""The tokens before those of the vocabulary. No text is encoded to them; they decode to nothing."""
+FIRST = len(SPECIAL)
+
+MOST_ALPHA = 1e6
+"""Long before it, only the best segmentations are drawn; far beyond, the sums overflow."""
+
+Form = Literal["NFC"] | None
+
+
+class ScoredTokenizer:
+    """What ``Unigram`` and ``BytePiece`` have in common: a vocabulary with log-probabilities.
+
+    Attributes:
+        vocabulary: the pieces; that of token i is ``vocabulary[i - 3]``.
+        log_probs: of each piece.
+        normalize: what is done to a text before it is cut: nothing, or Unicode's NFC, which
+            replaces some characters by others that look the same.
+        isolate_digits: whether every decimal digit is cut off from what surrounds it.
+        trie: of the vocabulary, by the places of its pieces.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(
+        self,
+        vocabulary: Sequence[bytes],
+        log_probs: Float64[np.ndarray, " pieces"],
+        *,
+        normalize: Form = None,
+        isolate_digits: bool = False,
+    ) -> None:
+        if normalize not in (None, "NFC"):
+            raise ValueError(f"normalize must be None or 'NFC', got {normalize!r}")
+        if not isinstance(isolate_digits, bool):
+            raise TypeError(f"isolate_digits must be True or False, got {isolate_digits!r}")
+        missing = {bytes([byte]) for byte in range(256)}.difference(vocabulary)
+        if missing:
+            raise ValueError(
+                f"the vocabulary lacks {len(missing)} of the 256 single bytes, {min(missing)!r} "
+                f"among them: without all of them some texts have no pieces"
+            )
+        self.vocabulary = tuple(vocabulary)
+        self.log_probs = np.asarray(log_probs, dtype=np.float64)
+        if b"" in self.vocabulary:
+            raise ValueError("the vocabulary holds an empty piece, which no text has")
+        if not np.isfinite(self.log_probs).all():
+            place = int(np.flatnonzero(~np.isfinite(self.log_probs))[0])
+            raise ValueError(
+                f"the log-probability of {self.vocabulary[place]!r} is {self.log_probs[place]}: "
+                f"each must be a number, or some texts have no segmentation"
+            )
+        self.normalize = normalize
+        self.isolate_digits = isolate_digits
+        self.trie = build(self.vocabulary)
+        self._lengths: Int32[np.ndarray, " pieces"] = np.array(
+            [len(piece) for piece in self.vocabulary], dtype=np.int32
+        )
+        self._classes = character_classes() if isolate_digits else np.zeros(1, dtype=np.uint8)
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens in all, the three special ones included."""
+        return len(self.vocabulary) + FIRST
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.vocab_size:,} tokens)"
+
+    def encode(self, text: str, alpha: float | None = None, seed: int = 0) -> list[int]:
+        """The tokens of a text.
+
+        Args:
+            text: any that UTF-8 can encode.
+            alpha: None for the most likely segmentation; else a random one, drawn with probability
+                proportional to P(segmentation)^alpha, at most 1e6. 0 draws all alike.
+            seed: of the random one; the same seed draws the same.
+        Returns:
+            Token ids.
+        Raises:
+            ValueError: the text holds half of a surrogate pair; alpha or seed is out of range.
+        """
+        return self._ids(text, alpha, seed).tolist()
+
+    def pieces(self, text: str, alpha: float | None = None, seed: int = 0) -> list[bytes]:
+        """The pieces of a text, as ``encode`` cuts it; joined, they are its bytes."""
+        return [self.vocabulary[token - FIRST] for token in self.encode(text, alpha, seed)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of tokens, whether ``encode`` made them or not.
+
+        Bytes that are no character, such as when a text is cut inside of one, become U+FFFD.
+
+        Raises:
+            ValueError: an id is not in the vocabulary.
+        """
+        return b"".join(map(self.piece, ids)).decode(errors="replace")
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of a token; none for a special one.
+
+        Raises:
+            ValueError: it is not in the vocabulary.
+        """
+        if not 0 <= token < self.vocab_size:
+            raise ValueError(
+                f"token {token} is not in the vocabulary: ids are 0 to {self.vocab_size - 1}"
+            )
+        return self.vocabulary[token - FIRST] if token >= FIRST else b""
+
+    def prepared(self, text: str) -> bytes:
+        """The bytes that are cut: those of the text, normalised if this tokenizer does."""
+        return utf8(text if self.normalize is None else unicodedata.normalize("NFC", text))
+
+    def save(self, path: str | Path) -> None:
+        """Write a file that ``load`` reads. It is there in full, or not at all."""
+        write(Path(path), self.kind, self._fields())
+
+    def to_sentencepiece(self, path: str | Path) -> None:
+        """Write a model that SentencePiece reads, of the same pieces and log-probabilities.
+
+        It has no place for pieces that start or end inside a character, and spells a space as "▁".
+        """
+        write_atomically(Path(path), sentencepiece_model(self.vocabulary, self.log_probs))
+
+    def _fields(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _ids(self, text: str, alpha: float | None, seed: int) -> Int32[np.ndarray, " pieces"]:
+        content = as_array(self.prepared(text))
+        if alpha is None:
+            return best_tokens_by_line(
+                content, self._classes, self.isolate_digits, self.trie, self.log_probs,
+                self._lengths, FIRST,
+            )  # fmt: skip
+        if not 0 <= alpha <= MOST_ALPHA:
+            raise ValueError(f"alpha must be 0 to {MOST_ALPHA:g}, got {alpha!r}")
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"seed must be 0 to 2**64 - 1, got {seed!r}")
+        ends = segments(content, self.isolate_digits)
+        scores = alpha * self.log_probs
+        drawn = np.uint64(seed)
+        return random_tokens(content, ends, self.trie, scores, self._lengths, drawn) + FIRST
