@@ -8,7 +8,7 @@ are made of:
     to run         trie -> paths: the best path or a random one; merging: BPE's merges
     to learn       counting -> ngrams -> bytepiece_training; bpe_training
     and Unigram    unigram_seeds -> unigram_em -> unigram_training
-    to use         bpe, unigram, bytepiece (both scored); files, loading, sentencepiece_model
+    to use         tokenizer: bpe, scored: unigram, bytepiece; files, loading, sentencepiece_model
     to look at     lattice
 
 Not in here: WordPiece, and regular expressions other than GPT-2's.
@@ -17,7 +17,7 @@ Not in here: WordPiece, and regular expressions other than GPT-2's.
 from .bpe import BPE
 from .bytepiece import BytePiece
 from .lattice import Lattice, lattice
-from .loading import Tokenizer, load
+from .loading import load
 from .plain import (
     count_ngrams,
     log_probabilities,
@@ -29,6 +29,7 @@ from .plain import (
 )
 from .splitting import GPT2, SMOLLM, Pattern
 from .text import TextFiles
+from .tokenizer import Tokenizer
 from .unigram import Unigram
 
 __all__ = [

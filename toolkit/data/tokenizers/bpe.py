@@ -13,17 +13,18 @@ from jaxtyping import Bool, Int32
 from toolkit.data.dedup.arguments import whole_number
 
 from .bpe_training import train
-from .files import as_base64, from_base64, write
+from .files import as_base64, from_base64
 from .gguf_vocabulary import read_gguf
 from .merging import encode, pair_table
 from .splitting import GPT2, PATTERNS, Pattern
 from .text import as_array, character_classes, several, utf8
+from .tokenizer import Tokenizer
 from .trie import Trie, build
 
 NONE = -1
 
 
-class BPE:
+class BPE(Tokenizer):
     """Sennrich's byte-pair encoding over bytes, with GPT-2's words or none.
 
     Args:
@@ -33,7 +34,8 @@ class BPE:
         merges: pairs of tokens, the first learnt first; each makes the token whose bytes are
             theirs together.
         pattern: where texts are cut into words, which no token crosses; None leaves them whole.
-        special: tokens that no text is encoded to, such as the end of a turn, by their names.
+        special: tokens that no text is encoded to, such as the end of a turn, by their names. They
+            decode to these.
 
     ``trie`` is that of the tokens, less the special ones.
 
@@ -143,9 +145,6 @@ class BPE:
         """Tokens in all, the special ones included."""
         return len(self.tokens)
 
-    def __repr__(self) -> str:
-        return f"BPE({self.vocab_size:,} tokens)"
-
     def encode(self, text: str) -> list[int]:
         """The tokens of a text; the names of special ones in it are text like any other.
 
@@ -157,28 +156,6 @@ class BPE:
     def pieces(self, text: str) -> list[bytes]:
         """The pieces of a text, as ``encode`` cuts it; joined, they are its bytes."""
         return [self.tokens[token] for token in self.encode(text)]
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of tokens; a special one becomes its name.
-
-        Bytes that are no character, such as when a text is cut inside of one, become U+FFFD.
-
-        Raises:
-            ValueError: an id is not in the vocabulary.
-        """
-        return b"".join(map(self.piece, ids)).decode(errors="replace")
-
-    def piece(self, token: int) -> bytes:
-        """The bytes of a token.
-
-        Raises:
-            ValueError: it is not in the vocabulary.
-        """
-        if not 0 <= token < self.vocab_size:
-            raise ValueError(
-                f"token {token} is not in the vocabulary: ids are 0 to {self.vocab_size - 1}"
-            )
-        return self.tokens[token]
 
     def merged(self, text: str) -> list[tuple[int, int, int]]:
         """The merges of a text, in the order they are made: start, end and the token made.
@@ -212,15 +189,16 @@ class BPE:
     def _ranks(self) -> dict[tuple[int, int], int]:
         return {pair: rank for rank, pair in reversed(list(enumerate(self.merges)))}
 
-    def save(self, path: str | Path) -> None:
-        """Write a file that ``load`` reads. It is there in full, or not at all."""
-        fields: dict[str, Any] = {
+    def _piece(self, token: int) -> bytes:
+        return self.tokens[token]
+
+    def _fields(self) -> dict[str, Any]:
+        return {
             "tokens": as_base64(self.tokens),
             "merges": [list(pair) for pair in self.merges],
             "pattern": self.pattern.name if self.pattern else None,
             "special": self.special,
         }
-        write(Path(path), self.kind, fields)
 
     @classmethod
     def from_fields(cls, held: Mapping[str, Any]) -> BPE:

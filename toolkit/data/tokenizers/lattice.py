@@ -13,9 +13,8 @@ import numpy as np
 from jaxtyping import Float64, Int32
 
 from .bpe import BPE
-from .loading import Tokenizer
 from .paths import edges
-from .scored import SPECIAL
+from .scored import SPECIAL, ScoredTokenizer
 from .splitting import split
 from .text import as_array, segments, utf8
 
@@ -45,7 +44,7 @@ class Lattice:
     merges: Int32[np.ndarray, " merges"]
 
 
-def lattice(tokenizer: Tokenizer, text: str) -> Lattice:
+def lattice(tokenizer: BPE | ScoredTokenizer, text: str) -> Lattice:
     """The lattice of a text, for a tokenizer of any kind.
 
     Raises:

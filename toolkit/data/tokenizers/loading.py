@@ -9,11 +9,10 @@ from .bytepiece import BytePiece
 from .files import read
 from .unigram import Unigram
 
-Tokenizer = BPE | Unigram | BytePiece
-KINDS: dict[str, type[Tokenizer]] = {kind.kind: kind for kind in (BPE, Unigram, BytePiece)}
+KINDS = {kind.kind: kind for kind in (BPE, Unigram, BytePiece)}
 
 
-def load(path: str | Path) -> Tokenizer:
+def load(path: str | Path) -> BPE | Unigram | BytePiece:
     """The tokenizer that ``save`` wrote.
 
     Raises:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, Int32
 
-from .files import write, write_atomically
+from .files import write_atomically
 from .paths import best_tokens_by_line, random_tokens
 from .sentencepiece_model import sentencepiece_model
 from .text import as_array, character_classes, segments, utf8
+from .tokenizer import Tokenizer
 from .trie import build
 
 SPECIAL = ("<pad>", "<bos>", "<eos>")
@@ -26,7 +27,7 @@ MOST_ALPHA = 1e6
 Form = Literal["NFC"] | None
 
 
-class ScoredTokenizer:
+class ScoredTokenizer(Tokenizer):
     """What ``Unigram`` and ``BytePiece`` have in common: a vocabulary with log-probabilities.
 
     Attributes:
@@ -37,8 +38,6 @@ class ScoredTokenizer:
         isolate_digits: whether every decimal digit is cut off from what surrounds it.
         trie: of the vocabulary, by the places of its pieces.
     """
-
-    kind: ClassVar[str]
 
     def __init__(
         self,
@@ -81,9 +80,6 @@ class ScoredTokenizer:
         """Tokens in all, the three special ones included."""
         return len(self.vocabulary) + FIRST
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.vocab_size:,} tokens)"
-
     def encode(self, text: str, alpha: float | None = None, seed: int = 0) -> list[int]:
         """The tokens of a text.
 
@@ -103,35 +99,9 @@ class ScoredTokenizer:
         """The pieces of a text, as ``encode`` cuts it; joined, they are its bytes."""
         return [self.vocabulary[token - FIRST] for token in self.encode(text, alpha, seed)]
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of tokens, whether ``encode`` made them or not.
-
-        Bytes that are no character, such as when a text is cut inside of one, become U+FFFD.
-
-        Raises:
-            ValueError: an id is not in the vocabulary.
-        """
-        return b"".join(map(self.piece, ids)).decode(errors="replace")
-
-    def piece(self, token: int) -> bytes:
-        """The bytes of a token; none for a special one.
-
-        Raises:
-            ValueError: it is not in the vocabulary.
-        """
-        if not 0 <= token < self.vocab_size:
-            raise ValueError(
-                f"token {token} is not in the vocabulary: ids are 0 to {self.vocab_size - 1}"
-            )
-        return self.vocabulary[token - FIRST] if token >= FIRST else b""
-
     def prepared(self, text: str) -> bytes:
         """The bytes that are cut: those of the text, normalised if this tokenizer does."""
         return utf8(text if self.normalize is None else unicodedata.normalize("NFC", text))
-
-    def save(self, path: str | Path) -> None:
-        """Write a file that ``load`` reads. It is there in full, or not at all."""
-        write(Path(path), self.kind, self._fields())
 
     def to_sentencepiece(self, path: str | Path) -> None:
         """Write a model that SentencePiece reads, of the same pieces and log-probabilities.
@@ -140,8 +110,8 @@ class ScoredTokenizer:
         """
         write_atomically(Path(path), sentencepiece_model(self.vocabulary, self.log_probs))
 
-    def _fields(self) -> dict[str, Any]:
-        raise NotImplementedError
+    def _piece(self, token: int) -> bytes:
+        return self.vocabulary[token - FIRST] if token >= FIRST else b""
 
     def _ids(self, text: str, alpha: float | None, seed: int) -> Int32[np.ndarray, " pieces"]:
         content = as_array(self.prepared(text))
