@@ -363,3 +363,23 @@ def test_sentencepiece_cuts_as_we_do(kind, exactly, tmp_path):
     assert np.mean([theirs == own for theirs, own in both]) >= exactly
     assert np.mean([sorted(theirs) == sorted(own) for theirs, own in both]) >= 0.998
     assert processor.decode(processor.encode(" ein  Text\tund\0 中")) == " ein  Text\tund\0 中"
+
+
+@pytest.mark.parametrize("score", [-1e308, 1e308, np.nan, -np.inf])
+def test_scores_whose_sums_overflow_are_refused(score):
+    with pytest.raises(ValueError, match="at most 1e\\+100"):
+        Unigram({bytes([byte]): score for byte in range(256)})
+
+
+def test_scores_are_one_for_each_piece():
+    with pytest.raises(ValueError, match="the shape"):
+        Unigram({bytes([byte]): [1.0] for byte in range(256)})
+
+
+def test_a_piece_with_sentencepieces_sign_for_a_space_is_no_second_one(tmp_path):
+    import sentencepiece
+
+    pieces = {bytes([byte]): -9.0 for byte in range(256)} | {b" a": -2.0, "▁a".encode(): -3.0}
+    Unigram(pieces).to_sentencepiece(tmp_path / "model")
+    theirs = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "model"))
+    assert theirs.encode(" a", out_type=str) == ["▁a"]

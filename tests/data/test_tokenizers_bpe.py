@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers
 
 from toolkit import assets
-from toolkit.data.tokenizers import BPE, GPT2, SMOLLM, counting
+from toolkit.data.tokenizers import BPE, GPT2, SMOLLM, counting, load
 from toolkit.data.tokenizers.bpe_training import learn, learn_plain
 from toolkit.data.tokenizers.counting import Pieces
 from toolkit.data.tokenizers.gguf_vocabulary import byte_signs
@@ -428,3 +428,14 @@ def test_another_tokenizer_in_a_gguf_is_refused(tmp_path, model, pre, message):
     writer.close()
     with pytest.raises(ValueError, match=message):
         BPE.from_gguf(tmp_path / "a.gguf")
+
+
+def test_a_word_that_is_a_token_stays_whole_as_with_tiktoken(tmp_path):
+    ranks = {bytes([byte]): byte for byte in range(256)} | {b"abcd": 256}
+    ours = BPE.from_ranks(ranks)
+    ours.save(tmp_path / "ours")
+    theirs = tiktoken.Encoding("x", pat_str=GPT2_REGEX, mergeable_ranks=ranks, special_tokens={})
+    for text in ("abcd", "abcd abcd", "abcde"):
+        assert ours.encode(text) == load(tmp_path / "ours").encode(text)
+        assert ours.encode(text) == theirs.encode_ordinary(text)
+    assert ours.merged("abcd") == [(0, 4, 256)]

@@ -289,3 +289,11 @@ def test_no_piece_starts_or_ends_inside_a_character(some_texts):
     vocabulary = BytePiece.train(some_texts, 3000, spell_rare=True).counts
     for piece in vocabulary:
         assert len(piece) == 1 or piece.decode()
+
+
+def test_a_model_whose_ids_go_by_another_order_is_refused(tmp_path):
+    path = tmp_path / "model"
+    BytePiece(dict.fromkeys([bytes([byte]) for byte in range(256)], 1)).to_bytepiece(path)
+    path.write_text(path.read_text().replace("[\n        3,", "[\n        4,"))
+    with pytest.raises(ValueError, match=r"the id of b'.x00' is 4, and not 3"):
+        BytePiece.from_bytepiece(path)

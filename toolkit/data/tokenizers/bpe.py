@@ -36,6 +36,8 @@ class BPE(Tokenizer):
         pattern: where texts are cut into words, which no token crosses; None leaves them whole.
         special: tokens that no text is encoded to, such as the end of a turn, by their names. They
             decode to these.
+        ignore_merges: a word that is a token stays whole, also where no merges make it, as
+            tiktoken has it.
 
     ``trie`` is that of the tokens, less the special ones.
 
@@ -52,11 +54,15 @@ class BPE(Tokenizer):
         *,
         pattern: Pattern | None = GPT2,
         special: Mapping[str, int] | None = None,
+        ignore_merges: bool = False,
     ) -> None:
         self.tokens = tuple(tokens)
         self.merges = tuple(merges)
         self.pattern = pattern
         self.special = dict(special or {})
+        if not isinstance(ignore_merges, bool):
+            raise TypeError(f"ignore_merges must be True or False, got {ignore_merges!r}")
+        self.ignore_merges = ignore_merges
         aside = set(self.special.values())
         self._check(aside)
         self._ids = {piece: token for token, piece in enumerate(self.tokens) if token not in aside}
@@ -74,7 +80,8 @@ class BPE(Tokenizer):
             [self._ids.get(bytes([byte]), NONE) for byte in range(256)], dtype=np.int32
         )
         self.trie: Trie = build(list(self._ids), list(self._ids.values()))
-        self._whole = self._kept_whole()
+        whole = np.ones(len(self.tokens), dtype=bool)
+        self._whole: Bool[np.ndarray, " tokens"] = whole if ignore_merges else self._kept_whole()
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int, pattern: Pattern | None = GPT2) -> BPE:
@@ -110,7 +117,8 @@ class BPE(Tokenizer):
     ) -> BPE:
         """The tokenizer of tiktoken's files: tokens alone, of which the lower are merged first.
 
-        There any two tokens that make a third may merge, however it was learnt.
+        There any two tokens that make a third may merge, however it was learnt, and a word that is
+        a token stays whole.
 
         Args:
             ranks: the tokens' bytes and ids, which are 0 to their number less one.
@@ -129,7 +137,7 @@ class BPE(Tokenizer):
         numbered = {name: len(tokens) + at for at, name in enumerate(special or {})}
         if numbered != dict(special or {}):
             raise ValueError(f"special tokens must have the ids {[*numbered.values()]}, in order")
-        return cls(every, merges, pattern=pattern, special=special)
+        return cls(every, merges, pattern=pattern, special=special, ignore_merges=True)
 
     @classmethod
     def from_gguf(cls, path: str | Path) -> BPE:
@@ -168,6 +176,9 @@ class BPE(Tokenizer):
             content = utf8(word)
             parts = [(begin + i, begin + i + 1, int(self._bytes[c])) for i, c in enumerate(content)]
             begin += len(content)
+            if self.ignore_merges and len(parts) > 1 and content in self._ids:
+                done.append((parts[0][0], begin, self._ids[content]))
+                continue
             while len(parts) > 1:
                 pairs = [(parts[i][2], parts[i + 1][2]) for i in range(len(parts) - 1)]
                 best = min(range(len(pairs)), key=lambda i: ranks.get(pairs[i], len(ranks)))
@@ -198,6 +209,7 @@ class BPE(Tokenizer):
             "merges": [list(pair) for pair in self.merges],
             "pattern": self.pattern.name if self.pattern else None,
             "special": self.special,
+            "ignore_merges": self.ignore_merges,
         }
 
     @classmethod
@@ -212,6 +224,7 @@ class BPE(Tokenizer):
             [(int(a), int(b)) for a, b in held["merges"]],
             pattern=PATTERNS.get(held["pattern"]),
             special=held["special"],
+            ignore_merges=held["ignore_merges"],
         )
 
     def _check(self, aside: set[int]) -> None:

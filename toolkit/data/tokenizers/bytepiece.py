@@ -123,8 +123,12 @@ class BytePiece(ScoredTokenizer):
         held = read_json(path, wanted)
         try:
             pieces = from_base64(held)
-            counts = {piece: int(row[-1]) for piece, row in zip(pieces, held.values(), strict=True)}
-            return cls(counts, normalize="NFC")
+            rows = dict(zip(pieces, held.values(), strict=True))
+            made = cls({piece: int(row[-1]) for piece, row in rows.items()}, normalize="NFC")
+            for token, piece in enumerate(made.counts, len(SPECIAL)):
+                if rows[piece][0] != token:
+                    raise ValueError(f"the id of {piece!r} is {rows[piece][0]}, and not {token}")
+            return made
         except (ValueError, TypeError, IndexError, KeyError) as error:
             raise ValueError(f"{path} is not {wanted}: {error}") from None
 

@@ -24,6 +24,9 @@ FIRST = len(SPECIAL)
 MOST_ALPHA = 1e6
 """Long before it, only the best segmentations are drawn; far beyond, the sums overflow."""
 
+MOST_LOG_PROB = 1e100
+"""So that alpha times the sum over any text is finite: the loops rely on it."""
+
 Form = Literal["NFC"] | None
 
 
@@ -61,11 +64,18 @@ class ScoredTokenizer(Tokenizer):
         self.log_probs = np.asarray(log_probs, dtype=np.float64)
         if b"" in self.vocabulary:
             raise ValueError("the vocabulary holds an empty piece, which no text has")
-        if not np.isfinite(self.log_probs).all():
-            place = int(np.flatnonzero(~np.isfinite(self.log_probs))[0])
+        if self.log_probs.shape != (len(self.vocabulary),):
+            raise ValueError(
+                f"log_probs must be a number for each of the {len(self.vocabulary)} pieces, got "
+                f"the shape {self.log_probs.shape}"
+            )
+        wrong = np.flatnonzero(~(np.abs(self.log_probs) <= MOST_LOG_PROB))  # nan, too
+        if len(wrong):
+            place = int(wrong[0])
             raise ValueError(
                 f"the log-probability of {self.vocabulary[place]!r} is {self.log_probs[place]}: "
-                f"each must be a number, or some texts have no segmentation"
+                f"each must be a number of at most {MOST_LOG_PROB:g}, or some texts have no "
+                f"segmentation"
             )
         self.normalize = normalize
         self.isolate_digits = isolate_digits
@@ -96,7 +106,7 @@ class ScoredTokenizer(Tokenizer):
         return self._ids(text, alpha, seed).tolist()
 
     def pieces(self, text: str, alpha: float | None = None, seed: int = 0) -> list[bytes]:
-        """The pieces of a text, as ``encode`` cuts it; joined, they are its bytes."""
+        """The pieces of a text, as ``encode`` cuts it; joined, they are what is ``prepared``."""
         return [self.vocabulary[token - FIRST] for token in self.encode(text, alpha, seed)]
 
     def prepared(self, text: str) -> bytes:

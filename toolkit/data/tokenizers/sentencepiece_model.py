@@ -31,10 +31,14 @@ def sentencepiece_model(
 
     for name, kind in (("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)):
         add(name, 0.0, kind)
+    scores: dict[str, float] = {}
     for piece, score in zip(vocabulary, log_probs.tolist(), strict=True):
         text = piece.decode(errors="ignore")
         if text.encode() == piece and "\0" not in text:
-            add(text.replace(" ", "▁"), score, NORMAL)
+            name = text.replace(" ", "▁")  # a text's own "▁" is a space there
+            scores[name] = max(score, scores.get(name, -np.inf))
+    for name, score in scores.items():
+        add(name, score, NORMAL)
     for byte in range(256):
         add(f"<0x{byte:02X}>", LAST_RESORT, BYTE)
     model.trainer_spec.model_type = UNIGRAM
