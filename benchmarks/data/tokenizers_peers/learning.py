@@ -18,6 +18,7 @@ from .processes import BYTEPIECE, Child, python_with_bytepiece
 from .scored import bytepiece
 from .training import SPLITTING, TOOLS, VOCAB_SIZE
 
+SPELT = "ours with rare characters spelt"
 MEGABYTES = (2.5, 5, 10, 20)
 """Of text, for the memory that training takes."""
 
@@ -93,15 +94,16 @@ def learning_bytepiece() -> Case:
     Ours with rare characters spelt is the library's default: a character that is too rare for the
     n-gram model is cut into bytes, and not all that follows it.
     """
-    base = learning("BytePiece", "our BytePiece", ["bytepiece", "ours with rare characters spelt"])
+    base = learning("BytePiece", "our BytePiece", ["bytepiece", SPELT])
     compared = cache(same_as_package)
 
     def quality(apart: Apart) -> dict[str, float]:
         same = {
             "bytepiece": compared,
             "our BytePiece": lambda apart: {"agreement": 1.0, "identical": 1.0},
+            SPELT: lambda apart: same_with_rare_characters_spelt(),
         }
-        return apart.figures() | same.get(apart.tool, lambda apart: {})(apart)
+        return apart.figures() | same[apart.tool](apart)
 
     return Case(
         name=base.name,
@@ -120,14 +122,29 @@ def same_as_package(package: Apart) -> dict[str, float]:
         package.child.ask("save", str(path))
         theirs = BytePiece.from_bytepiece(path)
     package.child.ask("encode")
-    lines = corpora.held_out()
-    lengths = [[len(piece) for piece in theirs.pieces(line)] for line in lines]
-    ours = set(bytepiece().vocabulary)
-    both = len(ours.intersection(theirs.vocabulary))
     return {
-        "agreement": both / max(len(ours), len(theirs.vocabulary)),
-        "identical": share_equal(lengths, package.child.ask("lengths")),
+        "agreement": agreement(theirs),
+        "identical": share_equal(lengths_by(theirs), package.child.ask("lengths")),
     }
+
+
+@cache
+def same_with_rare_characters_spelt() -> dict[str, float]:
+    """The share of pieces learnt with and without, and of held-out lines that both cut alike."""
+    spelt = BytePiece.train(corpora.training(), VOCAB_SIZE, normalize="NFC")
+    identical = share_equal(lengths_by(spelt), lengths_by(bytepiece()))
+    return {"agreement": agreement(spelt), "identical": identical}
+
+
+def lengths_by(tokenizer: BytePiece) -> list[list[int]]:
+    """The pieces of each held-out line, by their lengths."""
+    return [[len(piece) for piece in tokenizer.pieces(line)] for line in corpora.held_out()]
+
+
+def agreement(other: BytePiece) -> float:
+    """The share of pieces that ours, learnt as the package learns, has in common with another."""
+    ours = set(bytepiece().vocabulary)
+    return len(ours.intersection(other.vocabulary)) / max(len(ours), len(other.vocabulary))
 
 
 def memory_of_training() -> Case:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from toolkit.data.dedup.compiled import compiled
 

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from toolkit.data.dedup.compiled import compiled
 
@@ -184,7 +184,7 @@ def _doubled(hashes, entries):  # type: ignore[no-untyped-def]
 def chunks(
     texts: Iterable[str], prepared: Callable[[str], str] | None, doing: str
 ) -> Iterator[Chunk]:
-    """Texts as bytes with their ends, some megabytes at a time, with progress.
+    """Texts as bytes with their ends, some megabytes at a time, with progress on a terminal.
 
     Args:
         texts: empty ones are passed over.
