@@ -334,14 +334,10 @@ def test_ids_of_ranks_that_merge_in_several_ways_are_those_of_tiktoken():
 
 def test_ranks_that_leave_numbers_out_are_refused():
     ranks = {piece: rank for rank, piece in enumerate(BYTES)}
-    ours = BPE.from_ranks(ranks, special={"<a>": 256, "<b>": 257})
-    assert ours.decode([257, 97, 256]) == "<b>a<a>"
     with pytest.raises(ValueError, match="0 to 256, each once"):
         BPE.from_ranks(ranks | {b"ab": 300})
     with pytest.raises(ValueError, match="0 to 256, each once"):
         BPE.from_ranks(ranks | {b"ab": 7})
-    with pytest.raises(ValueError, match=r"must have the ids \[256\]"):
-        BPE.from_ranks(ranks, special={"<a>": 300})
 
 
 def test_signs_of_bytes_are_those_of_tokenizers():

@@ -108,13 +108,7 @@ class BPE(Tokenizer):
         return cls(tokens, merges, pattern=pattern)
 
     @classmethod
-    def from_ranks(
-        cls,
-        ranks: Mapping[bytes, int],
-        *,
-        pattern: Pattern | None = GPT2,
-        special: Mapping[str, int] | None = None,
-    ) -> BPE:
+    def from_ranks(cls, ranks: Mapping[bytes, int], pattern: Pattern | None = GPT2) -> BPE:
         """The tokenizer of tiktoken's files: tokens alone, of which the lower are merged first.
 
         There any two tokens that make a third may merge, however it was learnt, and a word that is
@@ -122,7 +116,9 @@ class BPE(Tokenizer):
 
         Args:
             ranks: the tokens' bytes and ids, which are 0 to their number less one.
-            pattern, special: see above.
+            pattern: see above.
+        Raises:
+            ValueError: the ids are not those.
         """
         tokens = sorted(ranks, key=ranks.__getitem__)
         if [ranks[piece] for piece in tokens] != list(range(len(tokens))):
@@ -133,11 +129,7 @@ class BPE(Tokenizer):
             for cut in range(1, len(piece))
             if piece[:cut] in ranks and piece[cut:] in ranks
         ]
-        every = tokens + [utf8(name) for name in special or {}]
-        numbered = {name: len(tokens) + at for at, name in enumerate(special or {})}
-        if numbered != dict(special or {}):
-            raise ValueError(f"special tokens must have the ids {[*numbered.values()]}, in order")
-        return cls(every, merges, pattern=pattern, special=special, ignore_merges=True)
+        return cls(tokens, merges, pattern=pattern, ignore_merges=True)
 
     @classmethod
     def from_gguf(cls, path: str | Path) -> BPE:
@@ -159,11 +151,16 @@ class BPE(Tokenizer):
         Raises:
             ValueError: the text holds half of a surrogate pair, or a byte that is no token.
         """
-        return self._encoded(text).tolist()
-
-    def pieces(self, text: str) -> list[bytes]:
-        """The pieces of a text, as ``encode`` cuts it; joined, they are its bytes."""
-        return [self.tokens[token] for token in self.encode(text)]
+        content = as_array(utf8(text))
+        bounds = np.array([len(content)])
+        found = self._merged(content, bounds, split=self.pattern is not None, whole=self._whole)
+        if len(content) and not len(found):
+            place = int(np.flatnonzero(self._bytes[content] == NONE)[0])
+            raise ValueError(
+                f"this vocabulary has no token for the byte 0x{content[place]:02x}, which is byte "
+                f"{place:,} of the text: leave it out, or use another tokenizer"
+            )
+        return found.tolist()
 
     def merged(self, text: str) -> list[tuple[int, int, int]]:
         """The merges of a text, in the order they are made: start, end and the token made.
@@ -239,18 +236,6 @@ class BPE(Tokenizer):
         for place, (a, b) in enumerate(self.merges):
             if not (0 <= a < size and 0 <= b < size):
                 raise ValueError(f"merge {place} is of {a} and {b}: ids are 0 to {size - 1}")
-
-    def _encoded(self, text: str) -> Int32[np.ndarray, " tokens"]:
-        content = as_array(utf8(text))
-        bounds = np.array([len(content)])
-        found = self._merged(content, bounds, split=self.pattern is not None, whole=self._whole)
-        if len(content) and not len(found):
-            place = int(np.flatnonzero(self._bytes[content] == NONE)[0])
-            raise ValueError(
-                f"this vocabulary has no token for the byte 0x{content[place]:02x}, which is byte "
-                f"{place:,} of the text: leave it out, or use another tokenizer"
-            )
-        return found
 
     def _merged(
         self, content: np.ndarray, bounds: np.ndarray, *, split: bool, whole: np.ndarray

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 
 import numpy as np
+from jaxtyping import Int64, UInt8
 from tqdm import tqdm
 
 from toolkit.data.dedup.compiled import compiled
@@ -94,7 +95,8 @@ def _merged(tokens: list[int], pair: tuple[int, int], made: int) -> list[int]:
     return merged
 
 
-# The state of the loops below:
+State = tuple[np.ndarray, ...]
+# of the loops below:
 #   tokens, after, before, weight   int64 (bytes,): a list of each word's tokens, and its count
 #   slots                           a hash table of pairs: their rows in
 #   pairs                           int64 (pairs, 4): left << 32 | right, count, first and last of
@@ -104,7 +106,11 @@ def _merged(tokens: list[int], pair: tuple[int, int], made: int) -> list[int]:
 
 
 @compiled
-def _beginning(joined, offsets, counts):  # type: ignore[no-untyped-def]
+def _beginning(
+    joined: UInt8[np.ndarray, " bytes"],
+    offsets: Int64[np.ndarray, " words+1"],
+    counts: Int64[np.ndarray, " words"],
+) -> State:
     size = len(joined)
     tokens = joined.astype(np.int64)
     after, before = np.arange(1, size + 1), np.arange(-1, size - 1)
@@ -127,7 +133,19 @@ def _beginning(joined, offsets, counts):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _merge(tokens, after, before, weight, slots, pairs, places, heap, sizes, made, steps):  # type: ignore[no-untyped-def]
+def _merge(
+    tokens: Int64[np.ndarray, " bytes"],
+    after: Int64[np.ndarray, " bytes"],
+    before: Int64[np.ndarray, " bytes"],
+    weight: Int64[np.ndarray, " bytes"],
+    slots: Int64[np.ndarray, " slots"],
+    pairs: Int64[np.ndarray, "pairs 4"],
+    places: Int64[np.ndarray, "places 2"],
+    heap: Int64[np.ndarray, "entries 2"],
+    sizes: Int64[np.ndarray, " 3"],
+    made: int,
+    steps: int,
+) -> tuple[Int64[np.ndarray, "merges 2"], State]:
     learnt, count = np.empty((steps, 2), np.int64), 0
     while count < steps and sizes[2]:
         row = heap[0, 1]
@@ -176,7 +194,9 @@ def _merge(tokens, after, before, weight, slots, pairs, places, heap, sizes, mad
 
 
 @compiled
-def _slot(slots, pairs, key):  # type: ignore[no-untyped-def]
+def _slot(
+    slots: Int64[np.ndarray, " slots"], pairs: Int64[np.ndarray, "pairs 4"], key: np.int64
+) -> np.uint64:
     mask = np.uint64(len(slots) - 1)
     place = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
     place = (place ^ (place >> np.uint64(32))) & mask
@@ -186,7 +206,17 @@ def _slot(slots, pairs, key):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _add(key, at, weight, slots, pairs, places, sizes):  # type: ignore[no-untyped-def]
+def _add(
+    key: np.int64,
+    at: int,
+    weight: np.int64,
+    slots: Int64[np.ndarray, " slots"],
+    pairs: Int64[np.ndarray, "pairs 4"],
+    places: Int64[np.ndarray, "places 2"],
+    sizes: Int64[np.ndarray, " 3"],
+) -> tuple[
+    Int64[np.ndarray, " slots"], Int64[np.ndarray, "pairs 4"], Int64[np.ndarray, "places 2"]
+]:
     """Note that a pair stands at a place, after all places where it was noted before."""
     slot = _slot(slots, pairs, key)
     row = slots[slot]
@@ -216,7 +246,9 @@ def _add(key, at, weight, slots, pairs, places, sizes):  # type: ignore[no-untyp
 
 
 @compiled
-def _before(heap, pairs, a, b):  # type: ignore[no-untyped-def]
+def _before(
+    heap: Int64[np.ndarray, "entries 2"], pairs: Int64[np.ndarray, "pairs 4"], a: int, b: int
+) -> bool:
     """Whether entry a is merged before entry b."""
     if heap[a, 0] != heap[b, 0]:
         return heap[a, 0] > heap[b, 0]
@@ -224,7 +256,7 @@ def _before(heap, pairs, a, b):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _swap(heap, a, b):  # type: ignore[no-untyped-def]
+def _swap(heap: Int64[np.ndarray, "entries 2"], a: int, b: int) -> None:
     for column in range(2):
         held = heap[a, column]
         heap[a, column] = heap[b, column]
@@ -232,7 +264,12 @@ def _swap(heap, a, b):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _push(heap, pairs, row, sizes):  # type: ignore[no-untyped-def]
+def _push(
+    heap: Int64[np.ndarray, "entries 2"],
+    pairs: Int64[np.ndarray, "pairs 4"],
+    row: int,
+    sizes: Int64[np.ndarray, " 3"],
+) -> Int64[np.ndarray, "entries 2"]:
     if pairs[row, 1] == 0:
         return heap
     at = sizes[2]
@@ -247,14 +284,20 @@ def _push(heap, pairs, row, sizes):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _pop(heap, pairs, sizes):  # type: ignore[no-untyped-def]
+def _pop(
+    heap: Int64[np.ndarray, "entries 2"],
+    pairs: Int64[np.ndarray, "pairs 4"],
+    sizes: Int64[np.ndarray, " 3"],
+) -> None:
     sizes[2] -= 1
     heap[0] = heap[sizes[2]]
     _sink(heap, pairs, sizes[2])
 
 
 @compiled
-def _sink(heap, pairs, held):  # type: ignore[no-untyped-def]
+def _sink(
+    heap: Int64[np.ndarray, "entries 2"], pairs: Int64[np.ndarray, "pairs 4"], held: int
+) -> None:
     at = 0
     while 2 * at + 1 < held:
         child = 2 * at + 1

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from toolkit.data.dedup.arguments import whole_number
+from toolkit.data.dedup.blocks import check_workers
 
 from .bytepiece_training import train
 from .files import as_base64, from_base64, read_json, write_atomically
@@ -81,7 +82,7 @@ class BytePiece(ScoredTokenizer):
         max_order = whole_number("max_order", max_order)
         max_length = whole_number("max_length", max_length)
         min_count = whole_number("min_count", min_count)
-        workers = whole_number("workers", workers)
+        workers = check_workers(workers)
         least = len(SPECIAL) + 256
         if vocab_size < least:
             raise ValueError(
@@ -93,7 +94,6 @@ class BytePiece(ScoredTokenizer):
         for name, value in (
             ("max_length", max_length),
             ("min_count", min_count),
-            ("workers", workers),
         ):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")

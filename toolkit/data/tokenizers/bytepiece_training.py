@@ -70,30 +70,24 @@ def train(
 
     piece_counters = [PieceCounter() for _ in range(workers)]
     count_all(chunks(texts, prepared, "counting pieces"), piece_counters, by_ngrams)
-    pieces = together([counter.counted() for counter in piece_counters])
+    pieces = _together([counter.counted() for counter in piece_counters])
     return _worth_keeping(pieces, size, max_length, min_count)
 
 
-def together(several: list[Pieces]) -> Pieces:
-    """The pieces of several texts, added up."""
-    if len(several) == 1:
-        return several[0]
+def _together(several: list[Pieces]) -> Pieces:
+    """The pieces of several texts, added up; a byte that was no piece counts as if it once was."""
     counter = PieceCounter()
+    missing = np.ones(256, dtype=bool)
     for pieces in several:
         counter.add(pieces.joined, pieces.offsets[1:], pieces.counts)
+        missing[pieces.joined[pieces.offsets[:-1][pieces.lengths == 1]]] = False
+    alone = np.flatnonzero(missing).astype(np.uint8)
+    counter.add(alone, np.arange(1, len(alone) + 1))
     return counter.counted()
 
 
 def _worth_keeping(pieces: Pieces, size: int, max_length: int, min_count: int) -> dict[bytes, int]:
     """Of all pieces those that earn a place: ``plain.prune`` after a first selection."""
-    every_byte = PieceCounter()
-    every_byte.add(pieces.joined, pieces.offsets[1:], pieces.counts)
-    single = np.zeros(256, dtype=bool)
-    single[pieces.joined[pieces.offsets[:-1][pieces.lengths == 1]]] = True
-    missing = np.flatnonzero(~single).astype(np.uint8)
-    every_byte.add(missing, np.arange(1, len(missing) + 1))
-    pieces = every_byte.counted()
-
     stays = (pieces.lengths <= max_length) & (pieces.counts >= min_count) | (pieces.lengths == 1)
     kept, dropped = pieces.chosen(stays).in_order(), pieces.chosen(~stays)
     kept = _until_stable(_with(kept, kept.counts + _recount(kept, dropped)))

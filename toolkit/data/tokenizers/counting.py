@@ -10,7 +10,7 @@ from queue import Queue
 from typing import Protocol, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8, UInt64
 from tqdm import tqdm
 
 from toolkit.data.dedup.compiled import compiled
@@ -20,6 +20,8 @@ from .text import as_array, utf8
 CHUNK = 1 << 22
 """Bytes of text that are counted at a time."""
 NOTHING = -1
+Table = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]
+"""Hashes and entries of a hash table; pieces, offsets and counts of its entries; how many."""
 Chunk = tuple[UInt8[np.ndarray, " bytes"], Int64[np.ndarray, " texts"]]
 """Texts, one after the other, and where each ends."""
 
@@ -85,7 +87,12 @@ class Pieces:
 
 
 @compiled
-def _gathered(joined, offsets, places, ends):  # type: ignore[no-untyped-def]
+def _gathered(
+    joined: UInt8[np.ndarray, " bytes"],
+    offsets: Int64[np.ndarray, " pieces+1"],
+    places: Int64[np.ndarray, " chosen"],
+    ends: Int64[np.ndarray, " chosen+1"],
+) -> UInt8[np.ndarray, " chosen_bytes"]:
     found = np.empty(ends[-1], np.uint8)
     for i in range(len(places)):
         start = offsets[places[i]]
@@ -121,7 +128,17 @@ class PieceCounter:
 
 
 @compiled
-def _count(text, ends, weights, hashes, entries, joined, offsets, counts, distinct):  # type: ignore[no-untyped-def]
+def _count(
+    text: UInt8[np.ndarray, " bytes"],
+    ends: Int64[np.ndarray, " pieces"],
+    weights: Int64[np.ndarray, " pieces"],
+    hashes: UInt64[np.ndarray, " slots"],
+    entries: Int64[np.ndarray, " slots"],
+    joined: UInt8[np.ndarray, " held"],
+    offsets: Int64[np.ndarray, " entries+1"],
+    counts: Int64[np.ndarray, " entries"],
+    distinct: int,
+) -> Table:
     """A hash table of entries; entry i is the piece ``joined[offsets[i]:offsets[i + 1]]``."""
     start = 0
     for at in range(len(ends)):
@@ -166,7 +183,9 @@ def _count(text, ends, weights, hashes, entries, joined, offsets, counts, distin
 
 
 @compiled
-def _doubled(hashes, entries):  # type: ignore[no-untyped-def]
+def _doubled(
+    hashes: UInt64[np.ndarray, " slots"], entries: Int64[np.ndarray, " slots"]
+) -> tuple[UInt64[np.ndarray, " more"], Int64[np.ndarray, " more"]]:
     more_hashes = np.zeros(2 * len(hashes), np.uint64)
     more_entries = np.full(2 * len(hashes), NOTHING, np.int64)
     mask = np.uint64(len(more_hashes) - 1)

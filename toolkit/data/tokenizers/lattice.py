@@ -14,7 +14,7 @@ from jaxtyping import Float64, Int32
 
 from .bpe import BPE
 from .paths import edges
-from .scored import SPECIAL, ScoredTokenizer
+from .scored import FIRST, ScoredTokenizer
 from .splitting import split
 from .text import as_array, segments, utf8
 
@@ -50,46 +50,27 @@ def lattice(tokenizer: BPE | ScoredTokenizer, text: str) -> Lattice:
     Raises:
         ValueError: the text can't be encoded.
     """
+    merged: list[tuple[int, int, int]] = []
     if isinstance(tokenizer, BPE):
-        return _of_merges(tokenizer, text)
-    content = tokenizer.prepared(text)
+        content, first, scores = utf8(text), 0, 0.0 - tokenizer.ranks_of_tokens
+        bounds, merged = split(as_array(content), tokenizer.pattern), tokenizer.merged(text)
+    else:
+        content, first, scores = tokenizer.prepared(text), FIRST, tokenizer.log_probs
+        bounds = segments(as_array(content), tokenizer.isolate_digits)
     found = edges(as_array(content), tokenizer.trie)
-    ends = segments(as_array(content), tokenizer.isolate_digits)
-    inside = np.searchsorted(ends, found[:, 0], "right") == np.searchsorted(ends, found[:, 1])
-    starts, stops, tokens = _ordered(found[inside])
-    best = _places(starts, stops, tokenizer.pieces(text))
-    scores = tokenizer.log_probs[tokens]
-    ids, none = tokens + len(SPECIAL), np.zeros(0, dtype=np.int32)
-    return Lattice(tokenizer.kind, content, starts, stops, ids, scores, best, none)
-
-
-def _of_merges(tokenizer: BPE, text: str) -> Lattice:
-    content = utf8(text)
-    found = edges(as_array(content), tokenizer.trie)
-    words = split(as_array(content), tokenizer.pattern)
-    inside = np.searchsorted(words, found[:, 0], "right") == np.searchsorted(words, found[:, 1])
-    starts, stops, tokens = _ordered(found[inside])
+    inside = np.searchsorted(bounds, found[:, 0], "right") == np.searchsorted(bounds, found[:, 1])
+    starts, ends, tokens = found[inside][np.lexsort((found[inside, 0], found[inside, 1]))].T.copy()
     place = {
-        span: edge for edge, span in enumerate(zip(starts.tolist(), stops.tolist(), strict=True))
+        span: edge for edge, span in enumerate(zip(starts.tolist(), ends.tolist(), strict=True))
     }
-    merged = tokenizer.merged(text)
-    merges = np.array([place[start, end] for start, end, _ in merged], dtype=np.int32)
-    best = _places(starts, stops, tokenizer.pieces(text))
-    scores = -tokenizer.ranks_of_tokens[tokens].astype(np.float64)
-    return Lattice(tokenizer.kind, content, starts, stops, tokens, scores, best, merges)
-
-
-def _ordered(found: Int32[np.ndarray, "edges 3"]) -> tuple[Int32[np.ndarray, " edges"], ...]:
-    starts, stops, tokens = found[np.lexsort((found[:, 0], found[:, 1]))].T
-    return starts.copy(), stops.copy(), tokens.copy()
-
-
-def _places(
-    starts: Int32[np.ndarray, " edges"], stops: Int32[np.ndarray, " edges"], pieces: list[bytes]
-) -> Int32[np.ndarray, " pieces"]:
-    """The edges that pieces are, one after the other."""
-    place = {
-        span: edge for edge, span in enumerate(zip(starts.tolist(), stops.tolist(), strict=True))
-    }
-    cuts = [0, *np.cumsum([len(piece) for piece in pieces]).tolist()]
-    return np.array([place[span] for span in pairwise(cuts)], dtype=np.int32)
+    cuts = [0, *np.cumsum([len(piece) for piece in tokenizer.pieces(text)]).tolist()]
+    return Lattice(
+        kind=tokenizer.kind,
+        text=content,
+        starts=starts,
+        ends=ends,
+        ids=tokens + np.int32(first),
+        scores=scores[tokens],
+        best=np.array([place[span] for span in pairwise(cuts)], dtype=np.int32),
+        merges=np.array([place[start, end] for start, end, _ in merged], dtype=np.int32),
+    )

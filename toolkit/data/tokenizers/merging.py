@@ -7,12 +7,12 @@ long one, such as a whole text that is not split into words, keeps its pairs in 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int32, UInt64
+from jaxtyping import Bool, Int32, Int64, UInt8, UInt64
 
 from toolkit.data.dedup.compiled import compiled
 
 from .splitting import word_end
-from .trie import BASE, PARENT, TOKEN
+from .trie import TOKEN, Trie, step
 
 SHORT = 48
 """Bytes up to which a word is searched rather than kept in a heap."""
@@ -35,7 +35,9 @@ def pair_table(
 
 
 @compiled
-def _filled(table, keys, values):  # type: ignore[no-untyped-def]
+def _filled(
+    table: Pairs, keys: UInt64[np.ndarray, " merges"], values: UInt64[np.ndarray, " merges"]
+) -> Pairs:
     for i in range(len(keys)):
         place = _slot(table, keys[i])
         if table[place, 0] == EMPTY:  # the first of equal pairs counts
@@ -44,7 +46,7 @@ def _filled(table, keys, values):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _slot(table, key):  # type: ignore[no-untyped-def]
+def _slot(table: Pairs, key: np.uint64) -> np.uint64:
     mask = np.uint64(len(table) - 1)
     place = key * np.uint64(0x9E3779B97F4A7C15)
     place = (place ^ (place >> np.uint64(32))) & mask
@@ -54,18 +56,28 @@ def _slot(table, key):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _merge(table, left, right):  # type: ignore[no-untyped-def]
+def _merge(table: Pairs, left: np.int32, right: np.int32) -> tuple[np.int64, np.int32]:
     """The rank of a pair, and the token it becomes."""
     key = np.uint64(left) << np.uint64(32) | np.uint64(right)
     place = _slot(table, key)
     if table[place, 0] != key:
-        return NEVER, np.int32(0)
+        return np.int64(NEVER), np.int32(0)
     value = table[place, 1]
     return np.int64(value >> np.uint64(32)), np.int32(value & np.uint64(0xFFFFFFFF))
 
 
 @compiled
-def encode(text, bounds, classes, isolate, split, byte_tokens, table, trie, whole):  # type: ignore[no-untyped-def]
+def encode(
+    text: UInt8[np.ndarray, " bytes"],
+    bounds: Int64[np.ndarray, " texts"],
+    classes: UInt8[np.ndarray, " code_points"],
+    isolate: bool,
+    split: bool,
+    byte_tokens: Int32[np.ndarray, " 256"],
+    table: Pairs,
+    trie: Trie,
+    whole: Bool[np.ndarray, " tokens"],
+) -> Int32[np.ndarray, " found"]:
     """The tokens of texts.
 
     Args:
@@ -87,11 +99,9 @@ def encode(text, bounds, classes, isolate, split, byte_tokens, table, trie, whol
             end = word_end(text, at, bound, classes, isolate) if split else bound
             node = 0
             for byte in range(at, end):
-                child = trie[node, BASE] ^ np.int32(text[byte])
-                if trie[child, PARENT] != node:
-                    node = -1
+                node = step(trie, node, text[byte])
+                if node < 0:
                     break
-                node = child
             if node > 0 and trie[node, TOKEN] >= 0 and whole[trie[node, TOKEN]]:
                 found[count] = trie[node, TOKEN]
                 count += 1
@@ -110,7 +120,12 @@ def encode(text, bounds, classes, isolate, split, byte_tokens, table, trie, whol
 
 
 @compiled
-def merge_short(tokens, table, ranks, made):  # type: ignore[no-untyped-def]
+def merge_short(
+    tokens: Int32[np.ndarray, " word"],
+    table: Pairs,
+    ranks: Int64[np.ndarray, " short"],
+    made: Int32[np.ndarray, " short"],
+) -> int:
     """Merge a word's tokens where they are; gives how many are left."""
     size = len(tokens)
     for i in range(size - 1):
@@ -136,7 +151,7 @@ def merge_short(tokens, table, ranks, made):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def merge_long(tokens, table):  # type: ignore[no-untyped-def]
+def merge_long(tokens: Int32[np.ndarray, " word"], table: Pairs) -> int:
     """The same with a heap of rank << 32 | place; a pair that has changed since is passed over."""
     size = len(tokens)
     after = np.arange(1, size + 1)
@@ -155,19 +170,19 @@ def merge_long(tokens, table):  # type: ignore[no-untyped-def]
         held -= 1
         heap[0] = heap[held]
         _sink(heap, held, 0)
-        i = np.int64(top & np.uint64(0xFFFFFFFF))
-        right = after[i]
-        if not alive[i] or right >= size:
+        at = np.int64(top & np.uint64(0xFFFFFFFF))
+        right = after[at]
+        if not alive[at] or right >= size:
             continue
-        rank, token = _merge(table, tokens[i], tokens[right])
+        rank, token = _merge(table, tokens[at], tokens[right])
         if rank != np.int64(top >> np.uint64(32)):
             continue
-        tokens[i] = token
+        tokens[at] = token
         alive[right] = False
-        after[i] = after[right]
-        if after[i] < size:
-            before[after[i]] = i
-        for left in (before[i], i):
+        after[at] = after[right]
+        if after[at] < size:
+            before[after[at]] = at
+        for left in (before[at], at):
             if left >= 0 and after[left] < size:
                 rank, _ = _merge(table, tokens[left], tokens[after[left]])
                 if rank != NEVER:
@@ -183,7 +198,7 @@ def merge_long(tokens, table):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _sink(heap, held, at):  # type: ignore[no-untyped-def]
+def _sink(heap: UInt64[np.ndarray, " entries"], held: int, at: int) -> None:
     entry = heap[at]
     while 2 * at + 1 < held:
         child = 2 * at + 1
@@ -197,7 +212,7 @@ def _sink(heap, held, at):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _rise(heap, at):  # type: ignore[no-untyped-def]
+def _rise(heap: UInt64[np.ndarray, " entries"], at: int) -> None:
     entry = heap[at]
     while at > 0 and entry < heap[(at - 1) // 2]:
         heap[at] = heap[(at - 1) // 2]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64, UInt8, UInt64
+from jaxtyping import Bool, Float64, Int64, UInt8, UInt64
 
 from toolkit.data.dedup.compiled import compiled
 
@@ -72,7 +72,7 @@ def _added_up(
 
 
 @compiled
-def _slot(keys, key):  # type: ignore[no-untyped-def]
+def _slot(keys: UInt64[np.ndarray, " slots"], key: np.uint64) -> np.uint64:
     """Where a key is in a table, or would be: the table's length is a power of two."""
     mask = np.uint64(len(keys) - 1)
     place = (key ^ (key >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15)
@@ -83,7 +83,14 @@ def _slot(keys, key):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _count(text, ends, order, keys, counts, distinct):  # type: ignore[no-untyped-def]
+def _count(
+    text: UInt8[np.ndarray, " bytes"],
+    ends: Int64[np.ndarray, " segments"],
+    order: int,
+    keys: UInt64[np.ndarray, " slots"],
+    counts: Int64[np.ndarray, " slots"],
+    distinct: int,
+) -> tuple[UInt64[np.ndarray, " slots"], Int64[np.ndarray, " slots"], int]:
     begin = 0
     for end in ends:
         for at in range(begin, end):
@@ -104,7 +111,9 @@ def _count(text, ends, order, keys, counts, distinct):  # type: ignore[no-untype
 
 
 @compiled
-def _doubled(keys, counts):  # type: ignore[no-untyped-def]
+def _doubled(
+    keys: UInt64[np.ndarray, " slots"], counts: Int64[np.ndarray, " slots"]
+) -> tuple[UInt64[np.ndarray, " more"], Int64[np.ndarray, " more"]]:
     more_keys, more_counts = np.zeros(2 * len(keys), np.uint64), np.zeros(2 * len(keys), np.int64)
     for old in range(len(keys)):
         if keys[old] != NONE:
@@ -196,7 +205,11 @@ def _table(
 
 
 @compiled
-def _filled(table, keys, values):  # type: ignore[no-untyped-def]
+def _filled(
+    table: UInt64[np.ndarray, "slots 2"],
+    keys: UInt64[np.ndarray, " runs"],
+    values: UInt64[np.ndarray, " runs"],
+) -> UInt64[np.ndarray, "slots 2"]:
     column = table[:, 0]
     for run in range(len(keys)):
         place = _slot(column, keys[run])
@@ -205,7 +218,9 @@ def _filled(table, keys, values):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _value(table, values, key):  # type: ignore[no-untyped-def]
+def _value(
+    table: UInt64[np.ndarray, "slots 2"], values: Float64[np.ndarray, "slots 2"], key: np.uint64
+) -> float:
     """The log-probability of a run; minus infinity if the model has none."""
     place = _slot(table[:, 0], key)
     return values[place, 1] if table[place, 0] == key else -np.inf
@@ -224,7 +239,15 @@ def cut(
 
 
 @compiled
-def _spell(spelt, text, begin, end, order, table, values):  # type: ignore[no-untyped-def]
+def _spell(
+    spelt: Bool[np.ndarray, " longest"],
+    text: UInt8[np.ndarray, " bytes"],
+    begin: int,
+    end: int,
+    order: int,
+    table: UInt64[np.ndarray, "slots 2"],
+    values: Float64[np.ndarray, "slots 2"],
+) -> None:
     """Mark the bytes of the characters that the model can't go through: ``rare_characters``."""
     start = begin
     while start < end:
@@ -245,13 +268,21 @@ def _spell(spelt, text, begin, end, order, table, values):  # type: ignore[no-un
 
 
 @compiled
-def _inside(byte):  # type: ignore[no-untyped-def]
+def _inside(byte: np.uint8) -> bool:
     """Whether a byte of UTF-8 goes on with a character."""
     return byte & 0xC0 == 0x80
 
 
 @compiled
-def _cut(text, ends, order, table, values, ensure_unicode, spell_rare):  # type: ignore[no-untyped-def]
+def _cut(
+    text: UInt8[np.ndarray, " bytes"],
+    ends: Int64[np.ndarray, " segments"],
+    order: int,
+    table: UInt64[np.ndarray, "slots 2"],
+    values: Float64[np.ndarray, "slots 2"],
+    ensure_unicode: bool,
+    spell_rare: bool,
+) -> Int64[np.ndarray, " pieces"]:
     found, count, begin = np.empty(len(text), np.int64), 0, 0
     last = order - 1
     best, coming = np.empty(order), np.empty(order)

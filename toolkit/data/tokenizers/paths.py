@@ -7,17 +7,24 @@ the work is linear in the text: at most the longest piece for each byte.
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float64, Int32, Int64, UInt8
 
 from toolkit.data.dedup.compiled import compiled
 
 from .text import UNLIMITED, segment_ends
-from .trie import BASE, PARENT, TOKEN
+from .trie import TOKEN, Trie, step
 
 NOWHERE = -np.inf
 
 
 @compiled
-def best_tokens(text, ends, trie, log_probs, lengths):  # type: ignore[no-untyped-def]
+def best_tokens(
+    text: UInt8[np.ndarray, " bytes"],
+    ends: Int64[np.ndarray, " segments"],
+    trie: Trie,
+    log_probs: Float64[np.ndarray, " tokens"],
+    lengths: Int32[np.ndarray, " tokens"],
+) -> Int32[np.ndarray, " pieces"]:
     """The tokens of the most likely segmentation of each segment of a text.
 
     best(e) = max over pieces text[s:e] of best(s) + log p(text[s:e])
@@ -42,10 +49,9 @@ def best_tokens(text, ends, trie, log_probs, lengths):  # type: ignore[no-untype
         for s in range(size):
             node, here = 0, best[s]
             for e in range(s, size):
-                child = trie[node, BASE] ^ np.int32(text[begin + e])
-                if trie[child, PARENT] != node:
+                node = step(trie, node, text[begin + e])
+                if node < 0:
                     break
-                node = child
                 piece = trie[node, TOKEN]
                 if piece >= 0:
                     score = here + log_probs[piece]
@@ -57,7 +63,15 @@ def best_tokens(text, ends, trie, log_probs, lengths):  # type: ignore[no-untype
 
 
 @compiled
-def best_tokens_by_line(text, classes, isolate_digits, trie, log_probs, lengths, first):  # type: ignore[no-untyped-def]
+def best_tokens_by_line(
+    text: UInt8[np.ndarray, " bytes"],
+    classes: UInt8[np.ndarray, " code_points"],
+    isolate_digits: bool,
+    trie: Trie,
+    log_probs: Float64[np.ndarray, " tokens"],
+    lengths: Int32[np.ndarray, " tokens"],
+    first: int,
+) -> Int32[np.ndarray, " pieces"]:
     """``best_tokens`` of the segments of one text, as ids that begin with ``first``.
 
     One call in place of three: for a short text, calls are what takes the time.
@@ -68,7 +82,14 @@ def best_tokens_by_line(text, classes, isolate_digits, trie, log_probs, lengths,
 
 
 @compiled
-def random_tokens(text, ends, trie, scores, lengths, seed):  # type: ignore[no-untyped-def]
+def random_tokens(
+    text: UInt8[np.ndarray, " bytes"],
+    ends: Int64[np.ndarray, " segments"],
+    trie: Trie,
+    scores: Float64[np.ndarray, " tokens"],
+    lengths: Int32[np.ndarray, " tokens"],
+    seed: np.uint64,
+) -> Int32[np.ndarray, " pieces"]:
     """The tokens of a random segmentation, with probability proportional to exp(sum of scores).
 
     Z(e) = sum over pieces text[s:e] of Z(s) exp(score), in logarithms. A piece takes the seat at e
@@ -92,10 +113,9 @@ def random_tokens(text, ends, trie, scores, lengths, seed):  # type: ignore[no-u
         for s in range(size):
             node, here = 0, total[s]
             for e in range(s, size):
-                child = trie[node, BASE] ^ np.int32(text[begin + e])
-                if trie[child, PARENT] != node:
+                node = step(trie, node, text[begin + e])
+                if node < 0:
                     break
-                node = child
                 piece = trie[node, TOKEN]
                 if piece < 0:
                     continue
@@ -111,7 +131,7 @@ def random_tokens(text, ends, trie, scores, lengths, seed):  # type: ignore[no-u
 
 
 @compiled
-def _unit(state):  # type: ignore[no-untyped-def]
+def _unit(state: np.uint64) -> float:
     """A number from 0 to 1 out of a counter: the generator splitmix64."""
     mixed = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -119,7 +139,13 @@ def _unit(state):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _followed_back(token, size, lengths, found, count):  # type: ignore[no-untyped-def]
+def _followed_back(
+    token: Int32[np.ndarray, " longest"],
+    size: int,
+    lengths: Int32[np.ndarray, " tokens"],
+    found: Int32[np.ndarray, " bytes"],
+    count: int,
+) -> int:
     """Append a segment's tokens, which are known by their ends, in order."""
     first, at = count, size
     while at > 0:
@@ -131,7 +157,7 @@ def _followed_back(token, size, lengths, found, count):  # type: ignore[no-untyp
 
 
 @compiled
-def edges(text, trie):  # type: ignore[no-untyped-def]
+def edges(text: UInt8[np.ndarray, " bytes"], trie: Trie) -> Int32[np.ndarray, "edges 3"]:
     """Every piece that stands in a text: int32 (edges, 3), its start, its end and its token.
 
     They are ordered by start, then by end.
@@ -140,10 +166,9 @@ def edges(text, trie):  # type: ignore[no-untyped-def]
     for s in range(len(text)):
         node = 0
         for e in range(s, len(text)):
-            child = trie[node, BASE] ^ np.int32(text[e])
-            if trie[child, PARENT] != node:
+            node = step(trie, node, text[e])
+            if node < 0:
                 break
-            node = child
             if trie[node, TOKEN] >= 0:
                 if count == len(found):
                     longer = np.empty((2 * count, 3), np.int32)

@@ -107,7 +107,7 @@ class ScoredTokenizer(Tokenizer):
 
     def pieces(self, text: str, alpha: float | None = None, seed: int = 0) -> list[bytes]:
         """The pieces of a text, as ``encode`` cuts it; joined, they are what is ``prepared``."""
-        return [self.vocabulary[token - FIRST] for token in self.encode(text, alpha, seed)]
+        return [self._piece(token) for token in self.encode(text, alpha, seed)]
 
     def prepared(self, text: str) -> bytes:
         """The bytes that are cut: those of the text, normalised if this tokenizer does."""

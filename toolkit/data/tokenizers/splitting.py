@@ -68,7 +68,12 @@ def split(
 
 
 @compiled
-def _split(text, bounds, classes, isolate):  # type: ignore[no-untyped-def]
+def _split(
+    text: UInt8[np.ndarray, " bytes"],
+    bounds: Int64[np.ndarray, " texts"],
+    classes: UInt8[np.ndarray, " code_points"],
+    isolate: bool,
+) -> Int64[np.ndarray, " words"]:
     ends, count, at = np.empty(len(text), np.int64), 0, 0
     for bound in bounds:
         while at < bound:
@@ -79,14 +84,22 @@ def _split(text, bounds, classes, isolate):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _class_at(text, at, classes):  # type: ignore[no-untyped-def]
+def _class_at(
+    text: UInt8[np.ndarray, " bytes"], at: int, classes: UInt8[np.ndarray, " code_points"]
+) -> tuple[np.uint8, int]:
     """The class of the character at a byte, 0 for other signs, and its size in bytes."""
     point, size = code_point(text, at)
     return classes[point] & (LETTER | NUMBER | SPACE), size
 
 
 @compiled
-def word_end(text, at, bound, classes, isolate):  # type: ignore[no-untyped-def]
+def word_end(
+    text: UInt8[np.ndarray, " bytes"],
+    at: int,
+    bound: int,
+    classes: UInt8[np.ndarray, " code_points"],
+    isolate: bool,
+) -> int:
     """Where the word that starts at ``at`` ends; the text ends at ``bound``."""
     first, size = _class_at(text, at, classes)
     if text[at] == APOSTROPHE and at + 1 < bound:

@@ -108,7 +108,7 @@ def character_classes() -> UInt8[np.ndarray, " 1114112"]:
 
 
 @compiled
-def code_point(text, at):  # type: ignore[no-untyped-def]
+def code_point(text: UInt8[np.ndarray, " bytes"], at: int) -> tuple[np.int64, int]:
     """The character that starts at a byte of valid UTF-8, and how many bytes it has."""
     first = np.int64(text[at])
     if first < 0x80:
@@ -146,7 +146,14 @@ def segments(
 
 
 @compiled
-def segment_ends(text, bounds, classes, isolate_digits, most, most_newlines):  # type: ignore[no-untyped-def]
+def segment_ends(
+    text: UInt8[np.ndarray, " bytes"],
+    bounds: Int64[np.ndarray, " texts"],
+    classes: UInt8[np.ndarray, " code_points"],
+    isolate_digits: bool,
+    most: int,
+    most_newlines: int,
+) -> Int64[np.ndarray, " segments"]:
     ends, count, at, last = np.empty(64, np.int64), 0, 0, 0
     while at < len(text):
         while bounds[last] <= at:

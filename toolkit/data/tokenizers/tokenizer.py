@@ -29,7 +29,7 @@ class Tokenizer:
 
     def pieces(self, text: str) -> list[bytes]:
         """The pieces of a text, as ``encode`` cuts it; joined, they are its bytes."""
-        raise NotImplementedError
+        return [self._piece(token) for token in self.encode(text)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of tokens, whether ``encode`` made them or not.

@@ -56,7 +56,18 @@ def build_sorted(
 
 
 @compiled
-def _build(text, offsets, tokens):  # type: ignore[no-untyped-def]
+def step(trie: Trie, node: int, byte: int) -> int:
+    """The child of a node by a byte; negative if it has none."""
+    child = trie[node, BASE] ^ np.int32(byte)
+    return child if trie[child, PARENT] == node else NOBODY
+
+
+@compiled
+def _build(
+    text: UInt8[np.ndarray, " bytes"],
+    offsets: Int64[np.ndarray, " pieces+1"],
+    tokens: Int32[np.ndarray, " pieces"],
+) -> Trie:
     """Node by node, each with its range of the sorted pieces, from the shortest to the longest."""
     pieces = len(tokens)
     trie = _empty(1024)
@@ -127,7 +138,7 @@ def _build(text, offsets, tokens):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _empty(rows):  # type: ignore[no-untyped-def]
+def _empty(rows: int) -> Trie:
     trie = np.empty((rows, 4), np.int32)
     trie[:, BASE] = 0
     trie[:, PARENT] = FREE

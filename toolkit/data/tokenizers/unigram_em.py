@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64, UInt8
 from scipy.special import digamma
 
 from toolkit.data.dedup.compiled import compiled
 
 from .paths import best_tokens
 from .text import as_array
-from .trie import BASE, PARENT, TOKEN, Trie, build
+from .trie import TOKEN, Trie, build, step
 from .unigram_seeds import Runs
 
 LEAST_COUNT = 0.5
@@ -133,7 +133,13 @@ def pruning_losses(
 
 
 @compiled
-def _expected(text, ends, weights, trie, probs):  # type: ignore[no-untyped-def]
+def _expected(
+    text: UInt8[np.ndarray, " bytes"],
+    ends: Int64[np.ndarray, " runs"],
+    weights: Int64[np.ndarray, " runs"],
+    trie: Trie,
+    probs: Float64[np.ndarray, " pieces"],
+) -> tuple[Float64[np.ndarray, " pieces"], float]:
     """Counts and log-likelihood. From the right, with Z(end of the run) = 1,
 
     Z(s) = sum over pieces text[s:e] of p(text[s:e]) Z(e).
@@ -157,10 +163,9 @@ def _expected(text, ends, weights, trie, probs):  # type: ignore[no-untyped-def]
         for s in range(size - 1, -1, -1):
             node, total = 0, 0.0
             for e in range(s, size):
-                child = trie[node, BASE] ^ np.int32(text[begin + e])
-                if trie[child, PARENT] != node:
+                node = step(trie, node, text[begin + e])
+                if node < 0:
                     break
-                node = child
                 piece = trie[node, TOKEN]
                 if piece < 0:
                     continue
@@ -194,7 +199,13 @@ def _expected(text, ends, weights, trie, probs):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _losses(text, ends, trie, log_probs, counts):  # type: ignore[no-untyped-def]
+def _losses(
+    text: UInt8[np.ndarray, " bytes"],
+    ends: Int64[np.ndarray, " pieces"],
+    trie: Trie,
+    log_probs: Float64[np.ndarray, " pieces"],
+    counts: Float64[np.ndarray, " pieces"],
+) -> Float64[np.ndarray, " pieces"]:
     """``pruning_losses`` of the pieces, which are the runs of the text, from their counts."""
     losses, pieces, begin = np.full(len(ends), -np.inf), counts.sum(), 0
     longest = 4 * LONGEST_PIECE
@@ -207,10 +218,9 @@ def _losses(text, ends, trie, log_probs, counts):  # type: ignore[no-untyped-def
         for s in range(size):
             node = 0
             for e in range(s, size):
-                child = trie[node, BASE] ^ np.int32(text[begin + e])
-                if trie[child, PARENT] != node:
+                node = step(trie, node, text[begin + e])
+                if node < 0:
                     break
-                node = child
                 piece = trie[node, TOKEN]
                 if piece >= 0 and piece != whole:
                     score = best[s] + log_probs[piece]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int32, Int64, UInt8
 from pydivsufsort import divsufsort
 
 from toolkit.data.dedup.compiled import compiled
@@ -117,7 +117,11 @@ def frequent_substrings(runs: Runs, max_length: int, most: int = SEEDS) -> dict[
 
 
 @compiled
-def _code_point_counts(text, ends, weights):  # type: ignore[no-untyped-def]
+def _code_point_counts(
+    text: UInt8[np.ndarray, " bytes"],
+    ends: Int64[np.ndarray, " runs"],
+    weights: Int64[np.ndarray, " runs"],
+) -> Int64[np.ndarray, " 1114112"]:
     counts, at = np.zeros(CODE_POINTS, np.int64), 0
     for run in range(len(ends)):
         while at < ends[run]:
@@ -128,7 +132,12 @@ def _code_point_counts(text, ends, weights):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _covered(text, ends, weights, points):  # type: ignore[no-untyped-def]
+def _covered(
+    text: UInt8[np.ndarray, " bytes"],
+    ends: Int64[np.ndarray, " runs"],
+    weights: Int64[np.ndarray, " runs"],
+    points: Bool[np.ndarray, " 1114112"],
+) -> tuple[UInt8[np.ndarray, " kept"], Int64[np.ndarray, " found"], Int64[np.ndarray, " found"]]:
     kept, size = np.empty(len(text), np.uint8), 0
     found, count = np.empty((len(ends) + 1, 2), np.int64), 0
     at = begin = 0
@@ -149,7 +158,13 @@ def _covered(text, ends, weights, points):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _repeated(text, suffixes, run, weights, max_length):  # type: ignore[no-untyped-def]
+def _repeated(
+    text: UInt8[np.ndarray, " bytes"],
+    suffixes: Int32[np.ndarray, " bytes"],
+    run: Int32[np.ndarray, " bytes"],
+    weights: Int64[np.ndarray, " runs"],
+    max_length: int,
+) -> Int64[np.ndarray, "found 3"]:
     """Where each candidate stands, its bytes, and its count times its characters.
 
     The open nodes are on a stack, each longer than the one below it. A suffix closes those that
@@ -158,7 +173,7 @@ def _repeated(text, suffixes, run, weights, max_length):  # type: ignore[no-unty
     found, count = np.empty((1024, 3), np.int64), 0
     size, length = np.zeros(max_length + 3, np.int64), np.zeros(max_length + 3, np.int64)
     place, total = np.zeros(max_length + 3, np.int64), np.zeros(max_length + 3, np.int64)
-    top, previous = 0, -1  # the root, which has no characters, is never closed
+    top, previous = 0, np.int64(-1)  # the root, which has no characters, is never closed
     for rank in range(len(suffixes) + 1):
         shared = shared_bytes = 0
         if rank < len(suffixes):
@@ -193,7 +208,7 @@ def _repeated(text, suffixes, run, weights, max_length):  # type: ignore[no-unty
 
 
 @compiled
-def _common(text, a, b, most):  # type: ignore[no-untyped-def]
+def _common(text: UInt8[np.ndarray, " bytes"], a: int, b: int, most: int) -> tuple[int, int]:
     """How many characters two suffixes share, within their runs and up to ``most``; and bytes."""
     count, size, i = -1, 0, 0
     while True:

@@ -23,6 +23,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 import numpy as np
 
 from toolkit.data.dedup.arguments import whole_number
+from toolkit.data.dedup.blocks import check_workers
 
 from .text import several
 from .trie import build
@@ -77,15 +78,13 @@ def train_unigram(
     """
     vocab_size = whole_number("vocab_size", vocab_size)
     max_length = whole_number("max_length", max_length)
-    workers = whole_number("workers", workers)
+    workers = check_workers(workers)
     if not 1 <= max_length <= LONGEST_PIECE:
         raise ValueError(f"max_length must be 1 to {LONGEST_PIECE} characters, got {max_length}")
     if not 0 < character_coverage <= 1:
         raise ValueError(
             f"character_coverage must be over 0 and at most 1, got {character_coverage!r}"
         )
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
     runs = distinct_segments(several(texts))
     if not len(runs.text):
         raise ValueError("the texts hold no character to train on: give some that aren't empty")
