@@ -5,7 +5,6 @@ import math
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from scipy.special import digamma
 
 from toolkit import assets
 from toolkit.data.tokenizers import plain, trie, unigram_training
+from toolkit.data.tokenizers.counting import Pieces
 from toolkit.data.tokenizers.paths import best_tokens
 from toolkit.data.tokenizers.unigram_em import (
     expected_counts,
@@ -24,10 +24,9 @@ from toolkit.data.tokenizers.unigram_em import (
 )
 from toolkit.data.tokenizers.unigram_seeds import (
     LONGEST_SEGMENT,
-    Runs,
     characters,
     covered_runs,
-    distinct_segments,
+    distinct_lines,
     frequent_substrings,
 )
 from toolkit.data.tokenizers.unigram_training import train_unigram
@@ -48,19 +47,13 @@ def shuffled(text, count, seed=0):
 
 
 def runs_of(counts):
-    contents = [text.encode() for text in counts]
-    return Runs(
-        text=np.frombuffer(b"".join(contents), dtype=np.uint8),
-        ends=np.cumsum([len(content) for content in contents], dtype=np.int64),
-        weights=np.array([*counts.values()], dtype=np.int64),
-    )
+    return Pieces.of({text.encode(): count for text, count in counts.items()})
 
 
 def as_counter(runs):
-    cuts = pairwise([0, *runs.ends.tolist()])
     found = Counter()
-    for (start, end), weight in zip(cuts, runs.weights.tolist(), strict=True):
-        found[runs.text[start:end].tobytes().decode()] += weight
+    for run, count in zip(runs.as_list(), runs.counts.tolist(), strict=True):
+        found[run.decode()] += count
     return found
 
 
@@ -122,7 +115,7 @@ def test_expected_counts_of_a_run_less_likely_than_the_smallest_float():
     wanted = np.zeros(len(pieces))
     for s, e, k in edges:
         wanted[k] += math.exp(left[s] + log_probs[k] + right[e] - right[0])
-    run = Runs(np.frombuffer(text, np.uint8), np.array([size]), np.array([1]))
+    run = Pieces.of({text: 1})
     with ThreadPoolExecutor(1) as threads:
         found, likelihood = expected_counts([run], trie.build(pieces), log_probs, threads)
     assert right[0] < -30_000
@@ -142,7 +135,7 @@ def edges_of(text, pieces):
 
 def test_the_likelihood_never_falls_from_one_step_to_the_next():
     """With relative expected counts for probabilities: expectation maximisation's own promise."""
-    runs = distinct_segments([ENGLISH, CHINESE, CHINESE])
+    runs = distinct_lines([ENGLISH, CHINESE, CHINESE])
     single = characters(runs, 1.0)
     pieces = sorted(single | frequent_substrings(runs, 8))
     log_probs = np.full(len(pieces), -math.log(len(pieces)))
@@ -217,7 +210,7 @@ def test_candidates_are_the_repeated_substrings_that_go_on_in_two_ways(counts, m
 
 def test_segments_are_lines_with_their_newlines_and_equal_ones_are_counted():
     texts = ["a b\n\nc", "a b\n\n", "", "\nc", "中" * LONGEST_SEGMENT + "中"]
-    assert as_counter(distinct_segments(texts)) == {
+    assert as_counter(distinct_lines(texts)) == {
         "a b\n\n": 2,
         "c": 2,
         "\n": 1,
@@ -243,7 +236,7 @@ def test_parts_are_the_runs_in_order(counts, most):
     runs = runs_of(counts)
     parts = runs.parts(most)
     assert 1 <= len(parts) <= most
-    assert b"".join(part.text.tobytes() for part in parts) == runs.text.tobytes()
+    assert b"".join(part.joined.tobytes() for part in parts) == runs.joined.tobytes()
     assert sum(map(as_counter, parts), Counter()) == counts
 
 

@@ -38,7 +38,7 @@ AnyCounter = TypeVar("AnyCounter", bound=Counter)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pieces:
-    """Distinct pieces and their counts.
+    """Pieces and their counts.
 
     Attributes:
         joined: their bytes, one piece after the other.
@@ -65,6 +65,17 @@ class Pieces:
     def lengths(self) -> Int64[np.ndarray, " pieces"]:
         """In bytes."""
         return np.diff(self.offsets)
+
+    @property
+    def ends(self) -> Int64[np.ndarray, " pieces"]:
+        """Where each ends in ``joined``."""
+        return self.offsets[1:]
+
+    def parts(self, most: int) -> list[Pieces]:
+        """At most so many parts, of about as many bytes each: the same ones on every machine."""
+        goals = np.linspace(0, len(self.joined), most + 1)
+        cuts = np.unique(np.searchsorted(self.ends, goals, side="right"))
+        return [self.chosen(np.arange(i, j)) for i, j in pairwise(cuts.tolist())]
 
     def as_list(self) -> list[bytes]:
         """The pieces themselves."""

@@ -16,10 +16,10 @@ from scipy.special import digamma
 
 from toolkit.data.dedup.compiled import compiled
 
+from .counting import Pieces
 from .paths import best_tokens
 from .text import as_array
 from .trie import TOKEN, Trie, build, step
-from .unigram_seeds import Runs
 
 LEAST_COUNT = 0.5
 """A piece expected more rarely than this is dropped; a single character counts as this much."""
@@ -62,7 +62,10 @@ def expected_counts_plain(
 
 
 def expected_counts(
-    parts: Iterable[Runs], trie: Trie, log_probs: Float64[np.ndarray, " pieces"], threads: Executor
+    parts: Iterable[Pieces],
+    trie: Trie,
+    log_probs: Float64[np.ndarray, " pieces"],
+    threads: Executor,
 ) -> tuple[Float64[np.ndarray, " pieces"], float]:
     """The E step: ``expected_counts_plain`` of all runs together, each as often as it stands.
 
@@ -75,7 +78,7 @@ def expected_counts(
     """
     probs, counts, likelihood = np.exp(log_probs), np.zeros(len(log_probs)), 0.0
     for part_counts, part_likelihood in threads.map(
-        lambda part: _expected(part.text, part.ends, part.weights, trie, probs), parts
+        lambda part: _expected(part.joined, part.ends, part.counts, trie, probs), parts
     ):
         counts += part_counts
         likelihood += part_likelihood
@@ -102,7 +105,7 @@ def maximised(
 
 
 def pruning_losses(
-    parts: Iterable[Runs],
+    parts: Iterable[Pieces],
     pieces: list[bytes],
     log_probs: Float64[np.ndarray, " pieces"],
     threads: Executor,
@@ -122,10 +125,10 @@ def pruning_losses(
     lengths = np.array([len(piece) for piece in pieces], dtype=np.int32)
     counts = np.zeros(len(pieces))
 
-    def used(part: Runs) -> Float64[np.ndarray, " pieces"]:
-        tokens = best_tokens(part.text, part.ends, trie, log_probs, lengths)
+    def used(part: Pieces) -> Float64[np.ndarray, " pieces"]:
+        tokens = best_tokens(part.joined, part.ends, trie, log_probs, lengths)
         run = np.searchsorted(part.ends, np.cumsum(lengths[tokens]))
-        return np.bincount(tokens, weights=part.weights[run], minlength=len(pieces))
+        return np.bincount(tokens, weights=part.counts[run], minlength=len(pieces))
 
     for part_counts in threads.map(used, parts):
         counts += part_counts

@@ -3,7 +3,7 @@
 Only what can stand in a piece is kept of the text, and what it says twice is kept once, with its
 count:
 
-    texts -> distinct segments -> characters that are covered -> runs of them -> substrings
+    texts -> distinct lines -> characters that are covered -> runs of them -> substrings
 
 A substring is a candidate if it is not always followed by the same character: else it would be
 worth no more than the longer one. These are the inner nodes of the text's suffix tree, which
@@ -12,10 +12,7 @@ sorting all suffixes yields without building it (Abouelhoda, Kurtz, Ohlebusch, 2
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Int32, Int64, UInt8
@@ -23,7 +20,8 @@ from pydivsufsort import divsufsort
 
 from toolkit.data.dedup.compiled import compiled
 
-from .text import as_array, code_point, segments, utf8
+from .counting import PieceCounter, Pieces, chunks
+from .text import code_point, segments
 
 SEPARATOR = 0xFF
 """Stands after every run while suffixes are sorted; no byte of UTF-8."""
@@ -34,52 +32,17 @@ LONGEST_SEGMENT = 10_000
 CODE_POINTS = 0x110000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Runs:
-    """Distinct strings and how often each one stands in the texts.
-
-    Attributes:
-        text: UTF-8, one after the other.
-        ends: of each run, in bytes; they ascend.
-        weights: how often each stands there.
-    """
-
-    text: UInt8[np.ndarray, " bytes"]
-    ends: Int64[np.ndarray, " runs"]
-    weights: Int64[np.ndarray, " runs"]
-
-    def parts(self, most: int) -> list[Runs]:
-        """At most so many parts, of about as many bytes each: the same ones on every machine."""
-        goals = np.linspace(0, len(self.text), most + 1)
-        cuts = np.unique(np.searchsorted(self.ends, goals, side="right"))
-        begins = np.concatenate([[0], self.ends])
-        return [
-            Runs(
-                text=self.text[begins[i] : begins[j]],
-                ends=self.ends[i:j] - begins[i],
-                weights=self.weights[i:j],
-            )
-            for i, j in pairwise(cuts.tolist())
-        ]
-
-
-def distinct_segments(texts: Iterable[str]) -> Runs:
+def distinct_lines(texts: Iterable[str]) -> Pieces:
     """The lines of all texts, each with the newlines after it, and each once."""
-    counts: Counter[bytes] = Counter()
-    for text in texts:
-        content = utf8(text)
-        ends = segments(as_array(content), most=LONGEST_SEGMENT).tolist()
-        counts.update(content[start:end] for start, end in pairwise([0, *ends]))
-    return Runs(
-        text=as_array(b"".join(counts)),
-        ends=np.cumsum([len(segment) for segment in counts], dtype=np.int64),
-        weights=np.array([*counts.values()], dtype=np.int64),
-    )
+    counter = PieceCounter()
+    for content, bounds in chunks(texts, None, "counting lines"):
+        counter.add(content, segments(content, most=LONGEST_SEGMENT, bounds=bounds))
+    return counter.counted()
 
 
-def characters(runs: Runs, coverage: float) -> dict[bytes, int]:
+def characters(runs: Pieces, coverage: float) -> dict[bytes, int]:
     """The most frequent characters that together make up a share of all, with their counts."""
-    counts = _code_point_counts(runs.text, runs.ends, runs.weights)
+    counts = _code_point_counts(runs.joined, runs.ends, runs.counts)
     order = np.argsort(-counts, kind="stable")
     order = order[: np.count_nonzero(counts)]
     before = np.cumsum(counts[order]) - counts[order]
@@ -87,14 +50,15 @@ def characters(runs: Runs, coverage: float) -> dict[bytes, int]:
     return {chr(point).encode(): int(counts[point]) for point in order}
 
 
-def covered_runs(runs: Runs, kept: Iterable[bytes]) -> Runs:
+def covered_runs(runs: Pieces, kept: Iterable[bytes]) -> Pieces:
     """The text without all other characters; no run goes across one that was there."""
     points = np.zeros(CODE_POINTS, dtype=np.bool_)
     points[[ord(character.decode()) for character in kept]] = True
-    return Runs(*_covered(runs.text, runs.ends, runs.weights, points))
+    text, ends, counts = _covered(runs.joined, runs.ends, runs.counts, points)
+    return Pieces(text, np.insert(ends, 0, 0), counts)
 
 
-def frequent_substrings(runs: Runs, max_length: int, most: int = SEEDS) -> dict[bytes, int]:
+def frequent_substrings(runs: Pieces, max_length: int, most: int = SEEDS) -> dict[bytes, int]:
     """The substrings of two characters and more that cover most of the text.
 
     Only those that stand there twice or more, and go on in more than one way; the end of a run is
@@ -107,10 +71,9 @@ def frequent_substrings(runs: Runs, max_length: int, most: int = SEEDS) -> dict[
     Returns:
         Each one's score, count times characters; the highest first.
     """
-    lengths = np.diff(runs.ends, prepend=0)
-    text = np.insert(runs.text, runs.ends, np.uint8(SEPARATOR))
-    run = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths + 1)
-    found = _repeated(text, divsufsort(text), run, runs.weights, max_length)
+    text = np.insert(runs.joined, runs.ends, np.uint8(SEPARATOR))
+    run = np.repeat(np.arange(len(runs), dtype=np.int32), runs.lengths + 1)
+    found = _repeated(text, divsufsort(text), run, runs.counts, max_length)
     found = found[np.argsort(-found[:, 2], kind="stable")[:most]]
     content = text.tobytes()
     return {content[at : at + size]: score for at, size, score in found.tolist()}

@@ -25,10 +25,11 @@ import numpy as np
 from toolkit.data.dedup.arguments import whole_number
 from toolkit.data.dedup.blocks import check_workers
 
+from .counting import Pieces
 from .text import several
 from .trie import build
 from .unigram_em import LONGEST_PIECE, expected_counts, maximised, pruning_losses
-from .unigram_seeds import Runs, characters, covered_runs, distinct_segments, frequent_substrings
+from .unigram_seeds import characters, covered_runs, distinct_lines, frequent_substrings
 
 SUB_ITERATIONS = 2
 """E and M steps before each pruning."""
@@ -85,8 +86,8 @@ def train_unigram(
         raise ValueError(
             f"character_coverage must be over 0 and at most 1, got {character_coverage!r}"
         )
-    runs = distinct_segments(several(texts))
-    if not len(runs.text):
+    runs = distinct_lines(several(texts))
+    if not len(runs):
         raise ValueError("the texts hold no character to train on: give some that aren't empty")
     single = characters(runs, character_coverage)
     fallback = [bytes([byte]) for byte in range(256) if bytes([byte]) not in single]
@@ -112,7 +113,11 @@ def train_unigram(
 
 
 def _trained(
-    parts: list[Runs], seeds: Mapping[bytes, int], single: set[bytes], most: int, threads: Executor
+    parts: list[Pieces],
+    seeds: Mapping[bytes, int],
+    single: set[bytes],
+    most: int,
+    threads: Executor,
 ) -> dict[bytes, float]:
     """At most so many pieces with their log-probabilities, in the order of their bytes."""
     pieces = sorted(seeds)
