@@ -1,4 +1,4 @@
-"""Records as the chapters' functions give them, and a static page like the site's for widgets."""
+"""Records as the chapters' functions give them, and widgets on a static page or in JupyterLab."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 
+from toolkit import course
+from toolkit.classroom.jupyter import command, environment
 from toolkit.data.dedup import Bands, PairSample
 from toolkit.data.tokenizers import Lattice
 from toolkit.viz import Buckets, Segmentation, static_files
@@ -244,3 +247,58 @@ def visit(chromium) -> Iterator[Callable]:
 def _same_host(url: str, host: str, complaints: list[str]) -> None:
     if not url.startswith((host, "data:")):
         complaints.append(f"asked another host: {url}")
+
+
+@pytest.fixture
+def value() -> Callable:
+    """The big number under a label of a page's readout."""
+
+    def read(page, label):
+        return page.locator(
+            f".tk-figures > div:has(.tk-label:text-is('{label}')) .tk-value"
+        ).inner_text()
+
+    return read
+
+
+@pytest.fixture
+def rgb() -> Callable[[str], str]:
+    """A token's color, ``#rrggbb``, as the browser computes it."""
+
+    def computed(color: str) -> str:
+        return f"rgb({', '.join(str(int(color[at : at + 2], 16)) for at in (1, 3, 5))})"
+
+    return computed
+
+
+@pytest.fixture
+def serious_faults() -> Callable:
+    """What a page does that is serious for accessibility: the rules it breaks, and where."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    def find(page):
+        found = Axe().run(page).response["violations"]
+        return [
+            (fault["id"], [node["html"][:120] for node in fault["nodes"]])
+            for fault in found
+            if fault["impact"] in ("serious", "critical")
+        ]
+
+    return find
+
+
+@pytest.fixture
+def lab_on(tmp_path: Path, jupyterlab: Callable) -> Callable:
+    """Starts a JupyterLab on a folder with a notebook of these cells."""
+
+    def start(*sources: str):
+        cells = [nbformat.v4.new_code_cell(source.strip()) for source in sources]
+        metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+        notebook = tmp_path / "t.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), notebook)
+        launch = command(notebook, tmp_path, None, browser=False)
+        settings = environment(course.root())
+        settings.pop("TOOLKIT_SITE", None)
+        return jupyterlab([*launch, "--LabApp.expose_app_in_browser=True"], settings)
+
+    return start

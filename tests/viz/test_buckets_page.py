@@ -48,19 +48,8 @@ def slide(page, name, value):
     page.get_by_role("slider", name=name).fill(str(value))
 
 
-def value(page, label):
-    """The big number under a label of the readout."""
-    return page.locator(
-        f".tk-figures > div:has(.tk-label:text-is('{label}')) .tk-value"
-    ).inner_text()
-
-
 def spoken(page, text):
     page.get_by_role("status").get_by_text(text).wait_for(state="attached")
-
-
-def rgb(color):
-    return f"rgb({', '.join(str(int(color[at : at + 2], 16)) for at in (1, 3, 5))})"
 
 
 def test_it_replaces_the_picture(either, visit):
@@ -144,7 +133,7 @@ def test_the_browser_writes_numbers_as_python_does(url, visit):
 
 
 @pytest.mark.parametrize(("of", "asked"), [("buckets", "14 bands of 8 rows"), ("near", "10 of 64")])
-def test_the_reader_guesses_before_anything_is_told(publish, visit, request, of, asked):
+def test_the_reader_guesses_before_anything_is_told(publish, visit, value, request, of, asked):
     buckets = request.getfixturevalue(of)
     page = alive(visit(publish(buckets.html())))
     assert asked in page.locator(".tk-ask").inner_text()
@@ -163,7 +152,7 @@ def test_the_reader_guesses_before_anything_is_told(publish, visit, request, of,
 
 
 @pytest.mark.parametrize(("b", "r"), [(9, 13), (25, 5), (1, 20)])
-def test_sliders_change_the_readout_to_what_python_counts(url, visit, sample, b, r):
+def test_sliders_change_the_readout_to_what_python_counts(url, visit, value, sample, b, r):
     page = skip_guess(alive(visit(url)))
     slide(page, "bands b", 1)
     slide(page, "rows r", r)
@@ -179,7 +168,7 @@ def test_sliders_change_the_readout_to_what_python_counts(url, visit, sample, b,
 
 
 @pytest.mark.parametrize("k", [0, 3, 17, 32])
-def test_the_radius_changes_the_readout_to_what_python_counts(near_url, visit, prints, k):
+def test_the_radius_changes_the_readout_to_what_python_counts(near_url, visit, value, prints, k):
     page = skip_guess(alive(visit(near_url)))
     slide(page, "radius k", k)
     widget = Buckets(prints, radius=k)
@@ -447,7 +436,7 @@ def hit_pixels(page):
     )
 
 
-def test_the_theme_is_followed_at_once(either, visit, shot, request):
+def test_the_theme_is_followed_at_once(either, visit, rgb, shot, request):
     of = request.node.callspec.id
     page = skip_guess(alive(visit(either, reduced_motion="reduce")))
     light, dark = tokens()["hit"]
@@ -461,7 +450,7 @@ def test_the_theme_is_followed_at_once(either, visit, shot, request):
     shot(page, f"buckets-{of}-dark")
 
 
-def test_where_no_one_says_the_systems_theme_is_followed(buckets, publish, visit):
+def test_where_no_one_says_the_systems_theme_is_followed(buckets, publish, visit, rgb):
     page = skip_guess(alive(visit(publish(buckets.html()), reduced_motion="reduce")))
     page.evaluate("delete document.documentElement.dataset.theme")
     for scheme, color in zip(("light", "dark"), tokens()["hit"], strict=True):
@@ -499,9 +488,7 @@ def test_nothing_moves_for_readers_who_want_no_motion(either, visit):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("revealed", [False, True])
-def test_nothing_serious_for_accessibility(either, visit, theme, revealed):
-    from axe_playwright_python.sync_playwright import Axe
-
+def test_nothing_serious_for_accessibility(either, visit, serious_faults, theme, revealed):
     page = alive(visit(either))
     page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     if revealed:
@@ -509,12 +496,7 @@ def test_nothing_serious_for_accessibility(either, visit, theme, revealed):
         for fold in page.locator("summary").all():
             fold.click()
         page.locator("tbody tr").first.wait_for()
-    found = Axe().run(page).response["violations"]
-    faults = [
-        (fault["id"], [node["html"][:120] for node in fault["nodes"]])
-        for fault in found
-        if fault["impact"] in ("serious", "critical")
-    ]
+    faults = serious_faults(page)
     assert faults == []
 
 

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import nbformat
 import pytest
 from playwright.sync_api import expect
-
-from toolkit import course
-from toolkit.classroom.jupyter import command, environment
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -55,16 +49,8 @@ heard
 
 
 @pytest.fixture
-def lab(tmp_path: Path, jupyterlab):
-    """A JupyterLab on a folder with the notebook."""
-    cells = [nbformat.v4.new_code_cell(source.strip()) for source in (DRAW, LISTEN)]
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    notebook = tmp_path / "t.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), notebook)
-    start = command(notebook, tmp_path, None, browser=False)
-    settings = environment(course.root())
-    settings.pop("TOOLKIT_SITE", None)
-    return jupyterlab([*start, "--LabApp.expose_app_in_browser=True"], settings)
+def lab(lab_on):
+    return lab_on(DRAW, LISTEN)
 
 
 def test_what_is_typed_is_cut_by_python(lab, chromium, shot):

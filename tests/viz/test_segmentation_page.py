@@ -49,20 +49,9 @@ def slide(page, name, value):
     page.get_by_role("slider", name=name).fill(str(value))
 
 
-def value(page, label):
-    """The big number under a label of the readout."""
-    return page.locator(
-        f".tk-figures > div:has(.tk-label:text-is('{label}')) .tk-value"
-    ).inner_text()
-
-
 def label(page):
     """The picture's text alternative."""
     return page.locator(".tk-lattice > svg").get_attribute("aria-label")
-
-
-def rgb(color):
-    return f"rgb({', '.join(str(int(color[at : at + 2], 16)) for at in (1, 3, 5))})"
 
 
 def columns(lattice):
@@ -347,7 +336,7 @@ def test_with_one_tokenizer_nothing_is_asked(lattices, publish, visit):
 @pytest.mark.parametrize("sentence", [ENGLISH, CHINESE, SHORT])
 @pytest.mark.parametrize("tokenizer", [0, 1, 2])
 def test_every_choice_shows_what_python_has(
-    url, visit, lattices, segmentation, sentence, tokenizer
+    url, visit, value, lattices, segmentation, sentence, tokenizer
 ):
     page = opened(visit, url, sentence, tokenizer)
     lattice = lattices[3 * sentence + tokenizer]
@@ -368,7 +357,7 @@ def test_every_choice_shows_what_python_has(
     assert letters == list(lattice.text.decode().replace(" ", "␣"))
 
 
-def test_ways_are_counted(url, visit, lattices):
+def test_ways_are_counted(url, visit, value, lattices):
     page = opened(visit, url, SHORT, 1)
     every = len(ways(lattices[7], len(lattices[7].text)))
     assert value(page, "ways to cut it") == str(every)
@@ -488,7 +477,7 @@ def drawn_by_python(lattice, alpha, draws):
 
 
 @pytest.mark.parametrize(("sentence", "alpha"), [(SHORT, 60), (SHORT, 0), (ENGLISH, 40)])
-def test_alpha_draws_cuts_and_tells_their_shares(url, visit, lattices, sentence, alpha):
+def test_alpha_draws_cuts_and_tells_their_shares(url, visit, value, lattices, sentence, alpha):
     page = opened(visit, url, sentence, 1, reduced_motion="reduce")
     slide(page, "α", alpha)
     lattice = lattices[3 * sentence + 1]
@@ -556,7 +545,7 @@ def test_bars_are_filled_by_their_share_of_the_draws(url, visit, lattices):
         assert opacity == pytest.approx(0.1 + 0.32 * used[edge] / 100, abs=6e-4)
 
 
-def test_draw_at_the_best_lowers_alpha_first(url, visit):
+def test_draw_at_the_best_lowers_alpha_first(url, visit, value):
     page = opened(visit, url, SHORT, 2, reduced_motion="reduce")
     assert page.locator(".tk-sampler output").inner_text() == "best"
     page.get_by_role("button", name="Draw one more").click()
@@ -749,7 +738,7 @@ def test_the_table_gives_the_same_data(url, visit, lattices):
     )
 
 
-def test_the_theme_is_followed_at_once(url, visit, shot):
+def test_the_theme_is_followed_at_once(url, visit, rgb, shot):
     page = opened(visit, url, CHINESE, 1, reduced_motion="reduce")
     slide(page, "α", 40)
     light, dark = tokens()["hit"]
@@ -791,9 +780,7 @@ def test_nothing_moves_for_readers_who_want_no_motion(url, visit):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("state", ["asked", "bpe", "step", "drawn"])
-def test_nothing_serious_for_accessibility(url, visit, theme, state):
-    from axe_playwright_python.sync_playwright import Axe
-
+def test_nothing_serious_for_accessibility(url, visit, serious_faults, theme, state):
     page = alive(visit(url))
     page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     if state != "asked":
@@ -806,12 +793,7 @@ def test_nothing_serious_for_accessibility(url, visit, theme, state):
         slide(page, "step", 12)
     if state == "drawn":
         slide(page, "α", 40)
-    found = Axe().run(page).response["violations"]
-    faults = [
-        (fault["id"], [node["html"][:120] for node in fault["nodes"]])
-        for fault in found
-        if fault["impact"] in ("serious", "critical")
-    ]
+    faults = serious_faults(page)
     assert faults == []
 
 

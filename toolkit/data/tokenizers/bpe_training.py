@@ -68,7 +68,7 @@ def learn(
 
 
 def learn_plain(words: Mapping[bytes, int], merges: int) -> list[tuple[int, int]]:
-    """The same in so many words: count all pairs anew for every merge."""
+    """The plain version of ``learn``: all pairs are counted anew for every merge."""
     parts = {word: list(word) for word in words}
     learnt: list[tuple[int, int]] = []
     while len(learnt) < merges:

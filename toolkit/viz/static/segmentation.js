@@ -108,9 +108,9 @@ export function spelled(piece) {
 const within = (least, most, number) => Math.min(most, Math.max(least, number));
 const nats = (score) => score.toFixed(2).replace("-", "−");
 
-/** A count, given by its logarithm: exact while it is small. */
+/** A count, given by its logarithm. */
 function large(log) {
-  if (log < Math.log(999999.5)) return String(Math.round(Math.exp(log)));
+  if (log < Math.log(999999.5)) return significant(Math.round(Math.exp(log)));
   const [digits, power] = Math.exp(log).toExponential(1).split("e+");
   return `${digits} · 10${superscript(power)}`;
 }
