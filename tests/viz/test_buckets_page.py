@@ -11,7 +11,8 @@ from toolkit.data.dedup import Bands, Radius
 from toolkit.viz import Buckets, tokens
 from toolkit.viz.text import percent, significant
 
-pytestmark = pytest.mark.browser
+# One by one they are quick; all of them take minutes, and `make test` has five.
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 NBSP = "\N{NO-BREAK SPACE}"
 

@@ -15,7 +15,8 @@ from toolkit.viz import Segmentation, tokens
 from toolkit.viz.segmentation import spelled
 from toolkit.viz.text import percent, significant
 
-pytestmark = pytest.mark.browser
+# One by one they are quick; all of them take minutes, and `make test` has five.
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ENGLISH, CHINESE, SHORT = range(3)
 MODULE = "const js = await import('../_static/toolkit/segmentation.js');"
