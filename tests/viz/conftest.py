@@ -20,7 +20,10 @@ from toolkit import course
 from toolkit.classroom.jupyter import command, environment
 from toolkit.data.dedup import Bands, PairSample
 from toolkit.data.tokenizers import Lattice
-from toolkit.viz import Buckets, Segmentation, static_files
+from toolkit.models import positions
+from toolkit.models.llama import Lens
+from toolkit.models.positions import Dials
+from toolkit.viz import Buckets, LogitLens, Rotations, Segmentation, static_files
 
 PAGE = """<!doctype html>
 <html lang="en" data-content_root="../" data-theme="light">
@@ -190,6 +193,62 @@ def lattices() -> list[Lattice]:
 @pytest.fixture
 def segmentation(lattices: list[Lattice]) -> Segmentation:
     return Segmentation(lattices)
+
+
+@pytest.fixture(scope="session")
+def dials() -> Dials:
+    """Those of SmolLM2-135M."""
+    return positions.dials(64, 100_000.0, 8192)
+
+
+@pytest.fixture
+def rotations(dials: Dials) -> Rotations:
+    return Rotations(dials)
+
+
+TOKENS = ("The", " cat", "\n", " 天", " sat<b>")
+
+
+def toy_lens(tokens: tuple[str, ...] = TOKENS, depths: int = 7, k: int = 5, seed: int = 7) -> Lens:
+    """Random logits over 60 tokens, but for the answer, the most likely token of the last depth.
+
+    After token t it is first from depth 6 - 2t or the embedding on; after the last token at depth
+    3, second at 4, and first from 5 on.
+    """
+    rng = np.random.default_rng(seed)
+    words = (f" word{at}" for at in range(57))
+    vocabulary = (*words, "\n", "天气", " internationalisation")
+    logits = rng.normal(0, 1.2, (depths, len(tokens), len(vocabulary)))
+    for token in range(len(tokens)):
+        last = token == len(tokens) - 1
+        sure = [3, *range(5, depths)] if last else range(max(0, depths - 1 - 2 * token), depths)
+        answer = rng.integers(len(vocabulary))
+        logits[:, token, answer] = -0.5
+        for depth in sure:
+            logits[depth, token, answer] = 4.5 + 0.3 * depth
+        if last:
+            logits[4, token, answer] = logits[4, token].max() - 1e-6
+    chances = np.exp(logits) / np.exp(logits).sum(2, keepdims=True)
+    top = np.argsort(-chances, axis=2)
+    said = np.take_along_axis(chances, top[-1:, :, :1], axis=2)
+    return Lens(
+        tokens=tokens,
+        vocabulary=vocabulary,
+        top=top[..., :k].astype(np.int32),
+        probabilities=-np.sort(-chances, axis=2)[..., :k].astype(np.float32),
+        said=said[..., 0].astype(np.float32),
+        ranks=(chances > said).sum(2).astype(np.int32),
+    )
+
+
+@pytest.fixture(scope="session")
+def lens() -> Callable[..., Lens]:
+    return toy_lens
+
+
+@pytest.fixture
+def logit_lens() -> LogitLens:
+    return LogitLens(toy_lens())
 
 
 @pytest.fixture

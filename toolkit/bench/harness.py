@@ -24,7 +24,8 @@ class Case:
         ours: computes the answer from the input, both bound in it.
         peers: the same task by other libraries, by the name to print.
         quality: figures such as recall and error of an answer, ours or a peer's.
-        rounds: how often ours is paired with each peer.
+        rounds: how often ours is paired with each peer; 0, for runs of minutes, times the run
+            whose quality is reported, and no other.
     """
 
     name: str
@@ -78,9 +79,9 @@ def compare(
 ) -> Comparison:
     """Measure a case.
 
-    Every contestant first runs once untimed: that compiles, fills caches and gives the answer whose
-    quality is reported. Then, round after round, ours and each peer run back to back. Who goes
-    first changes from round to round.
+    Every contestant first runs once: that compiles, fills caches and gives the answer whose
+    quality is reported. Its time counts only where there are no rounds. Then, round after round,
+    ours and each peer run back to back. Who goes first changes from round to round.
 
     Args:
         case: what to measure.
@@ -90,31 +91,34 @@ def compare(
         Comparison.
     """
 
-    def answer(name: str, contestant: Contestant) -> dict[str, float]:
-        progress(name)
-        return case.quality(contestant())
-
-    def seconds(name: str, contestant: Contestant) -> float:
+    def run(name: str, contestant: Contestant) -> tuple[Any, float]:
         progress(name)
         gc.collect()  # one contestant's garbage is not collected on another's time
         start = clock()
-        contestant()
-        return clock() - start
+        answer = contestant()
+        return answer, clock() - start
 
-    quality = answer("ours", case.ours)
-    peer_quality = {name: answer(name, peer) for name, peer in case.peers.items()}
+    def first(name: str, contestant: Contestant) -> tuple[dict[str, float], float]:
+        answer, seconds = run(name, contestant)
+        return case.quality(answer), seconds
+
+    quality, our_first = first("ours", case.ours)
+    firsts = {name: first(name, peer) for name, peer in case.peers.items()}
     ours: dict[str, list[float]] = {name: [] for name in case.peers}
     theirs: dict[str, list[float]] = {name: [] for name in case.peers}
     for turn in range(case.rounds):
         for name, peer in case.peers.items():
             pair = [(ours, "ours", case.ours), (theirs, name, peer)]
             for times, label, contestant in pair if turn % 2 == 0 else reversed(pair):
-                times[name].append(seconds(label, contestant))
+                times[name].append(run(label, contestant)[1])
+    if not case.rounds:
+        ours = {name: [our_first] for name in case.peers}
+        theirs = {name: [seconds] for name, (_, seconds) in firsts.items()}
     return Comparison(
         name=case.name,
         params=dict(case.params),
         ours=median(time for times in ours.values() for time in times),
-        peers={name: _peer(ours[name], theirs[name], peer_quality[name]) for name in case.peers},
+        peers={name: _peer(ours[name], theirs[name], firsts[name][0]) for name in case.peers},
         quality=quality,
     )
 

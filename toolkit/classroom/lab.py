@@ -112,7 +112,7 @@ class Lab:
         for earlier in self._checks.questions[: self._checks.questions.index(question)]:
             earned, possible = scores(self._chapter)[earlier]
             if earned is not None and earned < possible and not self._is_given(earlier):
-                mend = code(f"{self._of(earlier)[0]} = lab.given({earlier!r})")
+                mend = code(f"{', '.join(self._of(earlier))} = lab.given({earlier!r})")
                 return [f"Your {earlier} has not passed: {mend} rules it out."]
         return []
 

@@ -1,7 +1,15 @@
 """Widgets and plots of the chapters' records, in one visual language."""
 
-from toolkit.viz.buckets import Buckets
-from toolkit.viz.segmentation import Segmentation
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from toolkit.viz.buckets import Buckets
+    from toolkit.viz.heads import Heads
+    from toolkit.viz.logit_lens import LogitLens
+    from toolkit.viz.rotations import Rotations
+    from toolkit.viz.segmentation import Segmentation
+
 from toolkit.viz.source import Listing, show
 from toolkit.viz.speeds import Speeds
 from toolkit.viz.style import COLORS, static_files, style, tokens, use_style
@@ -10,7 +18,10 @@ from toolkit.viz.widget import Widget
 __all__ = [
     "COLORS",
     "Buckets",
+    "Heads",
     "Listing",
+    "LogitLens",
+    "Rotations",
     "Segmentation",
     "Speeds",
     "Widget",
@@ -20,3 +31,18 @@ __all__ = [
     "tokens",
     "use_style",
 ]
+
+WIDGETS = {
+    "Buckets": "buckets",
+    "Heads": "heads",
+    "LogitLens": "logit_lens",
+    "Rotations": "rotations",
+    "Segmentation": "segmentation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A widget when it is first asked for: each brings its chapter's library, torch among them."""
+    if name not in WIDGETS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{WIDGETS[name]}"), name)

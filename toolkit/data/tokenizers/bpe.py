@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Int32
@@ -14,12 +14,15 @@ from toolkit.data.dedup.arguments import whole_number
 
 from .bpe_training import train
 from .files import as_base64, from_base64
-from .gguf_vocabulary import read_gguf
+from .gguf_vocabulary import open_gguf, read_vocabulary
 from .merging import encode, pair_table
 from .splitting import GPT2, PATTERNS, Pattern
 from .text import as_array, character_classes, several, utf8
 from .tokenizer import Tokenizer
 from .trie import Trie, build
+
+if TYPE_CHECKING:
+    from gguf import GGUFReader
 
 NONE = -1
 
@@ -132,13 +135,18 @@ class BPE(Tokenizer):
         return cls(tokens, merges, pattern=pattern, ignore_merges=True)
 
     @classmethod
-    def from_gguf(cls, path: str | Path) -> BPE:
+    def from_gguf(cls, path: str | Path, reader: GGUFReader | None = None) -> BPE:
         """The tokenizer of a model in GGUF.
 
+        Args:
+            path: the file.
+            reader: of that file, where it is open already: opening takes seconds.
         Raises:
+            FileNotFoundError: there is no such file.
             ValueError: the file is no GGUF, or its tokenizer is not of this kind.
         """
-        return cls(**read_gguf(Path(path)))
+        path = Path(path)
+        return cls(**read_vocabulary(reader or open_gguf(path), path))
 
     @property
     def vocab_size(self) -> int:

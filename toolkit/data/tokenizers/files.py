@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,9 +23,16 @@ def write(path: Path, kind: str, fields: dict[str, Any]) -> None:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file aside, then rename it: nothing half-written ever has its name."""
+    with atomically(path) as aside:
+        aside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def atomically(path: Path) -> Iterator[Path]:
+    """Where to write a file, which gets its name when that is done."""
     aside = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        aside.write_bytes(content.encode() if isinstance(content, str) else content)
+        yield aside
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gguf import GGUFReader
 
 from .splitting import GPT2, SMOLLM
 
@@ -12,21 +15,30 @@ NORMAL = 1
 PATTERNS_OF_GGUF = {"gpt-2": GPT2, "smollm": SMOLLM}
 
 
-def read_gguf(path: Path) -> dict[str, Any]:
-    """The arguments of ``BPE`` from a GGUF file.
+def open_gguf(path: Path) -> GGUFReader:
+    """A GGUF file, of which only the table of contents is read.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is no GGUF, or its tokenizer is not a BPE over bytes that is known here.
+        ValueError: it is no GGUF.
     """
     from gguf import GGUFReader
 
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
-        fields = GGUFReader(path).fields
+        return GGUFReader(path)
     except Exception as error:
         raise ValueError(f"{path} is not a GGUF file, or it is cut off: {error}") from None
+
+
+def read_vocabulary(reader: GGUFReader, path: Path) -> dict[str, Any]:
+    """The arguments of ``BPE`` from a GGUF file.
+
+    Raises:
+        ValueError: its tokenizer is not a BPE over bytes that is known here.
+    """
+    fields = reader.fields
 
     def held(name: str) -> Any:
         field = fields.get(f"tokenizer.ggml.{name}")

@@ -1,0 +1,1 @@
+"""Models: the libraries of this part's chapters."""
