@@ -113,7 +113,11 @@ def dead_widgets(page: Page, expected: int) -> list[str]:
         page.wait_for_timeout(300)
         if home.inner_html() == before:
             told.append("nothing changed with its input")
-    return told
+    shrunk = page.locator(".tk-widget svg[width]:visible").evaluate_all(
+        "all => all.filter(svg => svg.getBoundingClientRect().width < svg.getAttribute('width') - 1)"
+        ".map(svg => `a drawing of ${svg.getAttribute('width')} px is smaller on the site`)"
+    )
+    return told + shrunk
 
 
 @pytest.mark.parametrize("name", course.chapters())
