@@ -114,7 +114,7 @@ def dead_widgets(page: Page, expected: int) -> list[str]:
         if home.inner_html() == before:
             told.append("nothing changed with its input")
     told += page.locator(".tk-widget svg[width]:visible").evaluate_all(
-        "drawings => drawings.map(drawing => [drawing.getAttribute('width'), drawing.clientWidth])"
+        "all => all.map(svg => [svg.getAttribute('width'), svg.getBoundingClientRect().width])"
         ".filter(([wide, seen]) => seen < wide - 1)"
         ".map(([wide, seen]) => `${wide} px are drawn and ${seen} seen`)"
     )
