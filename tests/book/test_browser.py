@@ -115,7 +115,7 @@ def dead_widgets(page: Page, expected: int) -> list[str]:
             told.append("nothing changed with its input")
     told += page.locator(".tk-widget svg[width]:visible").evaluate_all(
         "all => all.map(svg => [svg.getAttribute('width'), svg.getBoundingClientRect().width])"
-        ".filter(([wide, seen]) => seen < wide - 1)"
+        ".filter(([wide, seen]) => seen < 0.95 * wide)"
         ".map(([wide, seen]) => `${wide} px are drawn and ${seen} seen`)"
     )
     return told
