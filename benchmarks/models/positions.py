@@ -6,6 +6,9 @@ of the 1,024 tokens which end there, each given everything before it. Dynamic NT
 for each length, and so a run for each; "the last 8,192 tokens only" reads no more than training
 did, and forgets what came before.
 
+The seconds of the first case are processor seconds of one thread: each method was read in a process
+of its own, while others ran.
+
 ``error_1e-7`` is the largest error of a turned number, of sizes up to 5, in units of 1e-7.
 
 Ledger

@@ -105,6 +105,7 @@ def test_depths_below_the_last_wait_for_the_guess(url, visit, logit_lens):
     assert state_of(page) == [4, 6]
     assert "is hidden until you guess" in label(page)
     page.get_by_text("The same data as a table").click()
+    page.locator("details tbody tr").first.wait_for()
     assert page.locator("details tbody tr").count() == 5
 
     slide(page, 1, "your guess")
@@ -273,6 +274,7 @@ def test_a_link_carries_the_state_and_is_corrected_where_it_does_not_fit(url, vi
 def test_the_table_gives_the_same_data(url, visit, logit_lens):
     page, lens = opened(visit, url), logit_lens.lens
     page.get_by_text("The same data as a table").click()
+    page.locator("details tbody tr").first.wait_for()
     table = page.locator("details table")
     assert table.locator("th").all_inner_texts() == [
         "after", "depth", "says", "probability", "final answer", "its probability", "its rank",

@@ -298,6 +298,7 @@ def test_a_link_carries_the_state(url, visit, rotations):
 def test_the_table_gives_the_same_data(url, visit, rotations, dials):
     page = opened(visit, url)
     page.get_by_text("The same data as a table").click()
+    page.locator("details tbody tr").first.wait_for()
     link(page, rotations, position=14_000, method=2, factor=1)
     rotations.position, rotations.method = 14_000, 2
     (head,) = cells(page, "details thead tr")
