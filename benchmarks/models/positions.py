@@ -32,6 +32,7 @@ Where ours loses
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
@@ -41,7 +42,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from toolkit import assets
+from toolkit import assets, course
 from toolkit.bench import Case
 from toolkit.models.llama import Llama, load, losses
 from toolkit.models.positions import (
@@ -55,7 +56,12 @@ from toolkit.models.positions import (
     yarn,
 )
 
+sys.path.append(str(course.root()))  # the command doesn't look there
+
+from tests.models.smollm_greedy import transformers_model
+
 PACKAGES = ("torch", "transformers")
+theirs = cache(transformers_model)
 MODEL, TEXTS = "smollm2-135m-instruct", "license-texts"
 LENGTHS = (2_048, 4_096, 6_144, 8_192, 9_216, 10_240, 12_288, 16_384)
 WINDOW = 1_024
@@ -170,8 +176,8 @@ def beside_transformers(model: Llama, ids: list[int], kind: str, length: int) ->
         "factor": 1.0 if kind == "dynamic" else 2.0,
         "original_max_position_embeddings": trained,
     }
-    theirs = partial(by_transformers, ids, parameters, length)
-    exact = cache(theirs)  # the peer's losses, for the distance of ours from them
+    peer = partial(by_transformers, ids, parameters, length)
+    exact = cache(peer)  # the peer's losses, for the distance of ours from them
 
     def quality(found: Losses) -> dict[str, float]:
         error = (found[length] - exact()[length]).abs().max()
@@ -181,21 +187,10 @@ def beside_transformers(model: Llama, ids: list[int], kind: str, length: int) ->
         name=f"{kind}, {length:,} tokens, beside transformers",
         params={"tokens": length, "window": WINDOW, "threads": torch.get_num_threads()},
         ours=partial(in_one_run, model, ids, made, (length,)),
-        peers={"transformers": theirs},
+        peers={"transformers": peer},
         quality=quality,
         rounds=0,
     )
-
-
-@cache
-def transformers_model() -> Any:
-    """SmolLM2 by transformers, from the same file."""
-    from transformers import LlamaForCausalLM
-
-    path = assets.get(MODEL)
-    return LlamaForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, dtype=torch.float32
-    ).eval()
 
 
 @torch.inference_mode()
@@ -203,7 +198,7 @@ def by_transformers(ids: list[int], parameters: Mapping[str, Any], length: int) 
     """The losses of the last window, with RoPE as its configuration says."""
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-    model = transformers_model()
+    model = theirs()
     model.config.rope_parameters = dict(parameters)
     model.model.rotary_emb = LlamaRotaryEmbedding(model.config)
     text = torch.tensor([ids[: length + 1]])

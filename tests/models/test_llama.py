@@ -394,7 +394,7 @@ def test_what_is_no_text_is_refused(pair, text, sentence):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"kv_heads": 3}, "4 query heads can't share 3 key-value heads evenly"),
+        ({"kv_heads": 3}, "kv_heads must divide 4 heads, got 3"),
         ({"head_dim": 15}, "head_dim must be even"),
         ({"layers": 0}, "layers must be at least 1"),
         ({"layers": 2.0}, "layers must be a whole number, got 2.0"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .splitting import GPT2, SMOLLM
+
 if TYPE_CHECKING:
     from gguf import GGUFReader
-
-from .splitting import GPT2, SMOLLM
 
 NORMAL = 1
 """What GGUF calls a token that text is encoded to; all others are special."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from toolkit.data.dedup.arguments import whole_number
 from toolkit.models.attention import AttentionShape
+from toolkit.models.attention.cost import check_shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,7 @@ class LlamaConfig:
         for name in ("vocab_size", "width", "layers", "heads", "kv_heads", "ffn_width", "context"):
             if whole_number(name, getattr(self, name)) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
-        if self.heads % self.kv_heads:
-            raise ValueError(
-                f"{self.heads} query heads can't share {self.kv_heads} key-value heads evenly: "
-                f"take a number of kv_heads that divides the heads"
-            )
+        check_shared(self.heads, self.kv_heads)
         if self.head_dim < 2 or self.head_dim % 2:
             raise ValueError(f"head_dim must be even, for RoPE turns pairs, got {self.head_dim!r}")
         if not (self.norm_eps > 0 and self.rope_base > 1):
@@ -80,7 +77,4 @@ class LlamaConfig:
     @property
     def shape(self) -> AttentionShape:
         """What of it decides the size of a cache."""
-        return AttentionShape(
-            name="", layers=self.layers, heads=self.heads, kv_heads=self.kv_heads,
-            head_dim=self.head_dim,
-        )  # fmt: skip
+        return AttentionShape("", self.layers, self.heads, self.kv_heads, self.head_dim)

@@ -12,7 +12,6 @@ from .checkpoint import read_checkpoint
 from .gguf_file import read_gguf
 from .model import Llama
 
-DEFAULT = "smollm2-135m-instruct"
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
@@ -34,11 +33,11 @@ def load(
     """
     if dtype not in DTYPES:
         raise TypeError(f"dtype must be one of {', '.join(map(str, DTYPES))}, got {dtype}")
-    names = {entry.name for entry in assets.entries()}
+    names = [entry.name for entry in assets.entries()]
     path = assets.get(str(model)) if str(model) in names else Path(model)
     if not path.exists():
         raise FileNotFoundError(
-            f"there is no file {path}, and no asset of that name, such as {DEFAULT!r}"
+            f"there is no file {path}, and no asset of that name; there are: {', '.join(names)}"
         )
     if path.suffix == ".safetensors":
         path = path.parent

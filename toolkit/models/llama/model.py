@@ -182,8 +182,8 @@ class Llama(nn.Module):
         texts = not isinstance(stop, str) and all(isinstance(text, str) and text for text in stop)
         if not texts:
             raise TypeError(f"stop must be a list of texts, none of them empty, got {stop!r}")
-        if stop:
-            self.tokenizer  # noqa: B018  # to hear them
+        if stop and not self.has_tokenizer:
+            raise ValueError(self.no_tokenizer)
         rows = [
             self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
             for prompt in prompts

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Complex64, Float
 from torch import Tensor
 
+from toolkit.models.attention import attention_plain
 from toolkit.models.positions import rope, rotate, turns
 
 Kept = tuple[Float[Tensor, "kv_heads seen dim"], Float[Tensor, "kv_heads seen dim"]]
@@ -58,14 +59,7 @@ def causal_attention(
         q: queries of the last tokens; query head i reads KV head i // (heads / kv_heads).
         k, v: keys and values of all tokens.
     """
-    shared_by = len(q) // len(k)
-    k, v = k.repeat_interleave(shared_by, 0), v.repeat_interleave(shared_by, 0)
-    # softmax(q kᵀ / sqrt(d)) v, over the keys so far
-    scores = q @ k.mT / math.sqrt(q.shape[-1])
-    keys = torch.arange(k.shape[1])
-    scores = scores.masked_fill(keys > keys[len(keys) - q.shape[1] :, None], -math.inf)
-    weights = torch.exp(scores - scores.amax(-1, keepdim=True))
-    return weights / weights.sum(-1, keepdim=True) @ v
+    return attention_plain(q[None], k[None], v[None], causal=True)[0]
 
 
 def sampling_probabilities(

@@ -1,7 +1,7 @@
 // Buckets: which real pairs become candidates, when MinHash signatures are cut into b bands of r
 // rows, or when at most k bits of SimHash fingerprints may differ.
 
-import { animate, bytes, color, figures, fill, frame, html, onTheme, onWidth, percent, range, sheetOf, significant, superscript, svg } from "./widget.js";
+import { animate, bytes, color, figures, fill, follow, frame, html, onTheme, onWidth, percent, range, sheetOf, significant, superscript, svg } from "./widget.js";
 
 const STRIP = 58, LABEL = 22, CURVE = 210, GAP_HEIGHT = 8, AXIS = 44, LEFT = 44, RIGHT = 10;
 const CURVE_TOP = LABEL + STRIP + GAP_HEIGHT, CURVE_BOTTOM = CURVE_TOP + CURVE;
@@ -159,7 +159,7 @@ function render({ model, el }) {
   const limit = significant(threshold);
   const hatch = `tk-hatch-${Math.random().toString(36).slice(2)}`;
 
-  let width = 0, hovered = -1, guess = 50, putting = false, wish;
+  let width = 0, hovered = -1, guess = 50, wish;
   let counted = [], met = [], totals = null, fates = {}, xs = [], raised = [], stamps = [], ring = "", stop = () => {};
 
   const parts = frame(el, words, rows);
@@ -185,12 +185,6 @@ function render({ model, el }) {
     const gave = names.some((other) => setting[other] < wish[other]);
     reset(gave ? fill(words.gave_way, { positions, setting: method.inWords(setting) }) : "");
     model.save_changes();
-  }
-
-  function put(values) {
-    putting = true;
-    for (const [name, value] of Object.entries(values)) model.set(name, value);
-    putting = false;
   }
 
   function choose(which) {
@@ -413,7 +407,6 @@ function render({ model, el }) {
   }
 
   function moved() {
-    if (putting) return;
     if (!model.get("revealed")) put({ revealed: true });
     reset();
     queueMicrotask(settle); // only when both are there: a link sets b and r one after the other
@@ -448,9 +441,9 @@ function render({ model, el }) {
   canvas.addEventListener("pointerleave", () => hover(-1));
   canvas.addEventListener("click", (event) => choose(nearest(event)));
 
-  const follow = { "change:revealed": () => putting || reset(), "change:selected": point };
-  for (const name of names) follow[`change:${name}`] = moved;
-  for (const [event, listener] of Object.entries(follow)) model.on(event, listener);
+  const moves = Object.fromEntries(names.map((name) => [name, moved]));
+  const followed = follow(model, { ...moves, revealed: () => reset(), selected: point });
+  const { put } = followed;
   wish = now();
   reset();
   const ends = [onTheme(draw), onWidth(picture, (now) => { width = now; draw(); })];
@@ -458,7 +451,7 @@ function render({ model, el }) {
   return () => {
     stop();
     ends.forEach((end) => end());
-    for (const [event, listener] of Object.entries(follow)) model.off(event, listener);
+    followed.end();
   };
 }
 

@@ -1,6 +1,6 @@
 // Heads: query heads above the keys and values that they share, and the bytes of the cache.
 
-import { animate, figures, fill, frame, html, onWidth, range, significant, svg } from "./widget.js";
+import { animate, figures, fill, follow, frame, html, onWidth, range, significant, svg } from "./widget.js";
 
 const BYTES = 2; // of a number in bf16
 const KINDS = ["MHA", "GQA", "MQA", "MLA"];
@@ -45,7 +45,7 @@ function render({ model, el }) {
     name, layers: record.layers[at], heads: record.heads[at], kv_heads: record.kv_heads[at],
     head_dim: record.head_dim[at], latent: record.latent[at], rope_dim: record.rope_dim[at], source: record.sources[at],
   }));
-  let width = 0, putting = false, guess = 1, about = null, stop = () => {}, marked = NaN;
+  let width = 0, guess = 1, about = null, stop = () => {}, marked = NaN;
   let wish = {}; // what the reader last asked for, where the number of heads does not allow it
 
   const parts = frame(el, words, rows);
@@ -89,12 +89,6 @@ function render({ model, el }) {
   }
 
   const choices = ({ preset, heads, kv_heads, latent, context }) => ({ preset, heads, kv_heads, latent, context });
-
-  function put(values) {
-    putting = true;
-    for (const [name, value] of Object.entries(values)) model.set(name, value);
-    putting = false;
-  }
 
   function move(values) {
     put(values);
@@ -380,7 +374,6 @@ function render({ model, el }) {
   });
 
   function linked() {
-    if (putting) return;
     if (!model.get("revealed")) put({ revealed: true });
     wished();
     update();
@@ -391,9 +384,10 @@ function render({ model, el }) {
     });
   }
 
-  const follow = { "change:revealed": () => putting || update() };
-  for (const name of ["preset", "heads", "kv_heads", "latent", "context"]) follow[`change:${name}`] = linked;
-  for (const [event, listener] of Object.entries(follow)) model.on(event, listener);
+  const followed = follow(model, {
+    preset: linked, heads: linked, kv_heads: linked, latent: linked, context: linked, revealed: update,
+  });
+  const { put } = followed;
   wished();
   update();
   const end = onWidth(picture, (to) => { width = to; draw(); });
@@ -401,7 +395,7 @@ function render({ model, el }) {
   return () => {
     stop();
     end();
-    for (const [event, listener] of Object.entries(follow)) model.off(event, listener);
+    followed.end();
   };
 }
 

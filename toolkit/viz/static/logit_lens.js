@@ -1,6 +1,6 @@
 // LogitLens: what a model would say next if it ended at each of its depths, after each token.
 
-import { bytes, figures, fill, frame, html, onWidth, percent, range, svg } from "./widget.js";
+import { bytes, figures, fill, follow, frame, html, onWidth, percent, player, range, svg } from "./widget.js";
 
 const ROW = 17, SMALL_ROW = 8, HEAD = 20, FOOT = 26, DEPTHS = 26; // pixels
 const LEAST_CELL = 58, MOST_CELL = 110, LEAST_CURVES = 220, MOST_CURVES = 380, BETWEEN = 18;
@@ -36,7 +36,7 @@ function unpacked({ tokens, vocabulary, before, depths, k, top, probabilities, s
 function render({ model, el }) {
   const words = model.get("words");
   const ruler = html("canvas").getContext("2d");
-  let width = 0, timer = 0, putting = false, note = "";
+  let width = 0, note = "";
   let unpackedOf = null, lens = null, cells = [], wide = 0, curvesWidth = 0, fits = new Map();
 
   const parts = frame(el, words, rows);
@@ -61,7 +61,13 @@ function render({ model, el }) {
   const scrub = range(words.depth, { max: 1, oninput: (depth) => move({ depth }) });
   const back = button(words.back, () => go(-1));
   const forward = button(words.forward, () => go(1));
-  const play = button(words.play, () => (timer ? pause() : start()));
+  const { button: play, pause } = player(words, () => {
+    if (now().depth === lens.last) move({ depth: 0 });
+    return TICK;
+  }, () => {
+    move({ depth: now().depth + 1 }, true);
+    return now().depth === lens.last;
+  });
   const stepper = html("div", { class: "tk-steps" }, back, play, forward, scrub.node);
 
   // What the reader sets goes through the model, so that Python and links see it.
@@ -75,12 +81,6 @@ function render({ model, el }) {
     };
   }
 
-  function put(values) {
-    putting = true;
-    for (const [name, value] of Object.entries(values)) model.set(name, value);
-    putting = false;
-  }
-
   function move(values, playing = false) {
     if (!playing) pause();
     put(values);
@@ -91,8 +91,8 @@ function render({ model, el }) {
     model.save_changes();
   }
 
-  function go(by, playing) {
-    move({ depth: now().depth + by }, playing);
+  function go(by) {
+    move({ depth: now().depth + by });
   }
 
   function arrow(event) {
@@ -101,21 +101,6 @@ function render({ model, el }) {
     if (!revealed || (!across && !up)) return;
     event.preventDefault();
     move({ token: token + across, depth: depth + up });
-  }
-
-  function start() {
-    if (now().depth === lens.last) move({ depth: 0 });
-    play.textContent = words.pause;
-    timer = setInterval(() => {
-      go(1, true);
-      if (now().depth === lens.last) pause();
-    }, TICK);
-  }
-
-  function pause() {
-    clearInterval(timer);
-    timer = 0;
-    play.textContent = words.play;
   }
 
   function enter(event) {
@@ -352,7 +337,6 @@ function render({ model, el }) {
   });
 
   function linked() {
-    if (putting) return;
     if (!model.get("revealed")) { put({ revealed: true }); plot(); }
     note = "";
     update();
@@ -363,20 +347,20 @@ function render({ model, el }) {
     });
   }
 
-  const follow = {
-    "change:revealed": () => { if (!putting) { plot(); update(); } },
-    "change:record": () => { note = ""; pause(); now(); plot(); update(); },
-    "change:refused": () => { note = model.get("refused") || note; update(); },
-    "change:token": linked, "change:depth": linked,
-  };
-  for (const [event, listener] of Object.entries(follow)) model.on(event, listener);
+  const followed = follow(model, {
+    token: linked, depth: linked,
+    revealed: () => { plot(); update(); },
+    record: () => { note = ""; pause(); now(); plot(); update(); },
+    refused: () => { note = model.get("refused") || note; update(); },
+  });
+  const { put } = followed;
   update();
   const end = onWidth(parts.picture, (to) => { width = to; plot(); });
 
   return () => {
     pause();
     end();
-    for (const [event, listener] of Object.entries(follow)) model.off(event, listener);
+    followed.end();
   };
 }
 

@@ -1,7 +1,7 @@
 // Rotations: the pairs of a head that RoPE turns, as dials: where each hand stands at a position,
 // and the arc that training showed it.
 
-import { animate, bytes, figures, fill, frame, html, onWidth, percent, range, significant, svg } from "./widget.js";
+import { animate, bytes, figures, fill, follow, frame, html, onWidth, percent, player, range, significant, svg } from "./widget.js";
 
 const TURN = 2 * Math.PI, SLACK = 1e-9, CELL = 50, LABEL = 18, BETWEEN = 8;
 
@@ -48,7 +48,7 @@ function render({ model, el }) {
   const reference = frequenciesOf(0, 0);
   const arcs = Array.from(reference, (frequency) => arc(trained, frequency));
   const places = stops(record);
-  let width = 0, timer = 0, stop = () => {}, putting = false, note = "", hovered = -1, guess = Math.round(pairs / 2);
+  let width = 0, stop = () => {}, note = "", hovered = -1, guess = Math.round(pairs / 2);
   let hands = [], stands = null;
 
   const parts = frame(el, words, rows);
@@ -66,7 +66,13 @@ function render({ model, el }) {
   const scrub = range(words.position, { max: places.length - 1, oninput: (at) => move({ position: places[at] }) });
   const back = button(words.back, () => go(-1));
   const forward = button(words.forward, () => go(1));
-  const play = button(words.play, () => (timer ? pause() : start()));
+  const { button: play, pause } = player(words, () => {
+    if (now().position >= longest) move({ position: 0 });
+    return within(80, 700, 15000 / places.length);
+  }, () => {
+    move({ position: places.find((place) => place > now().position) ?? longest }, true);
+    return now().position >= longest;
+  });
   const stepper = html("div", { class: "tk-steps" }, scrub.node, html("div", { class: "tk-buttons" }, back, play, forward));
   const choices = (name, texts, cells) => {
     const group = `tk-${Math.random().toString(36).slice(2)}`;
@@ -95,12 +101,6 @@ function render({ model, el }) {
     return { frequencies, angles, turned, out, count: out.filter(Boolean).length };
   }
 
-  function put(values) {
-    putting = true;
-    for (const [name, value] of Object.entries(values)) model.set(name, value);
-    putting = false;
-  }
-
   function move(values, playing = false) {
     if (!playing) pause();
     put(values);
@@ -127,21 +127,6 @@ function render({ model, el }) {
     point();
     parts.say(caption.textContent);
     model.save_changes();
-  }
-
-  function start() {
-    if (now().position >= longest) move({ position: 0 });
-    play.textContent = words.pause;
-    timer = setInterval(() => {
-      move({ position: places.find((place) => place > now().position) ?? longest }, true);
-      if (now().position >= longest) pause();
-    }, within(80, 700, 15000 / places.length));
-  }
-
-  function pause() {
-    clearInterval(timer);
-    timer = 0;
-    play.textContent = words.play;
   }
 
   function reveal(guessed) {
@@ -298,7 +283,6 @@ function render({ model, el }) {
   drawing.addEventListener("click", () => { if (hovered >= 0) choose(hovered === now().dial ? -1 : hovered); });
 
   function linked() {
-    if (putting) return;
     if (!model.get("revealed")) put({ revealed: true });
     note = "";
     update();
@@ -309,9 +293,10 @@ function render({ model, el }) {
     });
   }
 
-  const follow = { "change:revealed": () => putting || update() };
-  for (const name of ["position", "method", "factor", "dial"]) follow[`change:${name}`] = linked;
-  for (const [event, listener] of Object.entries(follow)) model.on(event, listener);
+  const followed = follow(model, {
+    position: linked, method: linked, factor: linked, dial: linked, revealed: update,
+  });
+  const { put } = followed;
   update();
   const end = onWidth(picture, (to) => { width = to; const at = now(); plot(at); swing(at, 0); });
 
@@ -319,7 +304,7 @@ function render({ model, el }) {
     pause();
     stop();
     end();
-    for (const [event, listener] of Object.entries(follow)) model.off(event, listener);
+    followed.end();
   };
 }
 

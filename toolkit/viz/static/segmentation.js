@@ -1,7 +1,7 @@
 // Segmentation: the pieces of a vocabulary that stand in a text, and the way through them that
 // a tokenizer takes, or that is drawn.
 
-import { animate, bytes, figures, fill, frame, html, onWidth, percent, range, significant, superscript, svg } from "./widget.js";
+import { animate, bytes, figures, fill, follow, frame, html, onWidth, percent, player, range, significant, superscript, svg } from "./widget.js";
 
 const CELL = 15, MOST_CELL = 30, ROW = 15, PATH = 25, DRAWN = 21, CHARACTER = 21, HEX = 16, BETWEEN = 12;
 const SEED = 1, MANY = 100, FIRST_ALPHA = 20, MOST_CUTS = 4;
@@ -166,7 +166,7 @@ function stacked({ starts, ends }, [from, to]) {
 function render({ model, el }) {
   const words = model.get("words");
   const ruler = html("canvas").getContext("2d");
-  let width = 0, timer = 0, stop = () => {}, putting = false, note = "", about = -1, shownCut = null;
+  let width = 0, stop = () => {}, note = "", about = -1, shownCut = null;
   let unpackedOf = null, cache = [], tally = null, layout = null, family = "";
 
   const parts = frame(el, words, rows);
@@ -190,7 +190,13 @@ function render({ model, el }) {
   const scrub = range(words.step, { max: 1, oninput: (step) => move({ step, alpha: -1 }) });
   const back = button(words.back, () => go(-1));
   const forward = button(words.forward, () => go(1));
-  const play = button(words.play, () => (timer ? pause() : start()));
+  const { button: play, pause: hold } = player(words, () => {
+    if (now().done) move({ step: 0, alpha: -1 });
+    return within(120, 700, 15000 / now().lattice.steps);
+  }, () => {
+    move({ step: now().step + 1, alpha: -1 }, true);
+    return now().done;
+  });
   const stepper = html("div", { class: "tk-steps" }, back, play, forward, scrub.node);
   const alpha = range(words.alpha, { max: 101, oninput: (value) => move({ alpha: value > 100 ? -1 : value, step: -1 }) });
   const draws = [button(words.draw, () => drawMore(1)), button(words.draw_many, () => drawMore(MANY))];
@@ -222,12 +228,6 @@ function render({ model, el }) {
 
   const counted = ({ kinds, sentence }) => kinds.map((_, of) => latticeOf(sentence, of).best.length);
 
-  function put(values) {
-    putting = true;
-    for (const [name, value] of Object.entries(values)) model.set(name, value);
-    putting = false;
-  }
-
   function move(values, playing = false) {
     if (!playing) pause();
     put(values);
@@ -238,8 +238,8 @@ function render({ model, el }) {
     model.save_changes();
   }
 
-  function go(by, playing) {
-    move({ step: Math.max(0, now().step + by), alpha: -1 }, playing);
+  function go(by) {
+    move({ step: Math.max(0, now().step + by), alpha: -1 });
   }
 
   function arrow(event) {
@@ -249,21 +249,9 @@ function render({ model, el }) {
     go(by);
   }
 
-  function start() {
-    const { done, lattice } = now();
-    if (done) move({ step: 0, alpha: -1 });
-    play.textContent = words.pause;
-    timer = setInterval(() => {
-      go(1, true);
-      if (now().done) pause();
-    }, within(120, 700, 15000 / lattice.steps));
-  }
-
   function pause() {
     stop();
-    clearInterval(timer);
-    timer = 0;
-    play.textContent = words.play;
+    hold();
   }
 
   function enter(event) {
@@ -611,7 +599,6 @@ function render({ model, el }) {
   drawing.addEventListener("pointerleave", () => point({ target: drawing }));
 
   function linked() {
-    if (putting) return;
     if (!model.get("revealed")) put({ revealed: true });
     about = -1;
     update();
@@ -622,16 +609,19 @@ function render({ model, el }) {
     });
   }
 
-  const follow = { "change:revealed": () => putting || update(), "change:record": () => { note = ""; pause(); update(); }, "change:refused": () => { note = model.get("refused") || note; update(); } };
-  for (const name of ["sentence", "tokenizer", "step", "alpha"]) follow[`change:${name}`] = linked;
-  for (const [event, listener] of Object.entries(follow)) model.on(event, listener);
+  const followed = follow(model, {
+    sentence: linked, tokenizer: linked, step: linked, alpha: linked, revealed: update,
+    record: () => { note = ""; pause(); update(); },
+    refused: () => { note = model.get("refused") || note; update(); },
+  });
+  const { put } = followed;
   update();
   const end = onWidth(picture, (to) => { width = to; plot(now()); });
 
   return () => {
     pause();
     end();
-    for (const [event, listener] of Object.entries(follow)) model.off(event, listener);
+    followed.end();
   };
 }
 

@@ -163,3 +163,46 @@ export function animate(step, milliseconds = 350) {
   else frame = requestAnimationFrame(tick);
   return () => cancelAnimationFrame(frame);
 }
+
+/**
+ * What the reader sets goes through the model, so that Python and links see it too: `put` sets
+ * traits, and `listeners`, by trait, hear only what others set, until `end`.
+ */
+export function follow(model, listeners) {
+  let putting = false;
+  const heard = Object.entries(listeners).map(([name, listener]) => [`change:${name}`, () => putting || listener()]);
+  for (const [event, listener] of heard) model.on(event, listener);
+  return {
+    put(values) {
+      putting = true;
+      for (const [name, value] of Object.entries(values)) model.set(name, value);
+      putting = false;
+    },
+    end() {
+      for (const [event, listener] of heard) model.off(event, listener);
+    },
+  };
+}
+
+/**
+ * A button that plays and pauses: `begin` says how many milliseconds a step takes, and `step` makes
+ * one and says whether it was the last.
+ */
+export function player(words, begin, step) {
+  let timer = 0;
+  const button = html("button", { type: "button", onclick: () => (timer ? pause() : start()) }, words.play);
+
+  function start() {
+    const milliseconds = begin();
+    button.textContent = words.pause;
+    timer = setInterval(() => { if (step()) pause(); }, milliseconds);
+  }
+
+  function pause() {
+    clearInterval(timer);
+    timer = 0;
+    button.textContent = words.play;
+  }
+
+  return { button, pause };
+}
