@@ -1,12 +1,43 @@
 // Buckets: which real pairs become candidates, when MinHash signatures are cut into b bands of r
 // rows, or when at most k bits of SimHash fingerprints may differ.
 
-import { animate, bytes, color, figures, fill, follow, frame, html, onTheme, onWidth, percent, range, sheetOf, significant, superscript, svg } from "./widget.js";
+import { animate, bytes, figures, fill, follow, frame, html, onWidth, percent, range, significant, superscript, svg } from "./widget.js";
 
 const STRIP = 58, LABEL = 22, CURVE = 210, GAP_HEIGHT = 8, AXIS = 44, LEFT = 44, RIGHT = 10;
 const CURVE_TOP = LABEL + STRIP + GAP_HEIGHT, CURVE_BOTTOM = CURVE_TOP + CURVE;
 const LOWER = CURVE_BOTTOM + GAP_HEIGHT, FLOOR = LOWER + STRIP + LABEL, HEIGHT = FLOOR + AXIS;
 const SIGNATURE = 92, STAMP = 14, BINS = 20, BIT = 30, BREAK = 9, KEY = 190, MOST_ROWS = 32, MOST_NAMED = 6;
+
+/** The colour of a token as it is now, for a canvas. */
+function color(el, name) {
+  const probe = html("span", { style: `color: var(--tk-${name})`, hidden: true });
+  el.append(probe);
+  const value = getComputedStyle(probe).color;
+  probe.remove();
+  return value;
+}
+
+/** Size a canvas to sharp pixels and give its cleared context, in CSS units. */
+function sheetOf(canvas, width, height) {
+  const scale = window.devicePixelRatio || 1;
+  canvas.width = Math.round(width * scale);
+  canvas.height = Math.round(height * scale);
+  canvas.style.cssText = `width: ${width}px; height: ${height}px`;
+  const context = canvas.getContext("2d");
+  context.setTransform(scale, 0, 0, scale, 0, 0);
+  return context;
+}
+
+/** Call `draw` when the theme of the site, JupyterLab, VS Code or the system changes. */
+function onTheme(draw) {
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const watcher = new MutationObserver(draw);
+  for (const node of [document.documentElement, document.body]) {
+    watcher.observe(node, { attributeFilter: ["class", "data-theme", "data-jp-theme-light"] });
+  }
+  system.addEventListener("change", draw);
+  return () => { watcher.disconnect(); system.removeEventListener("change", draw); };
+}
 
 /** Whether a pair's two signatures, or fingerprints, have the same at a position. */
 const same = (agree, stride, pair, at) => (agree[pair * stride + (at >> 3)] & (128 >> (at & 7))) !== 0;
@@ -442,8 +473,8 @@ function render({ model, el }) {
   canvas.addEventListener("click", (event) => choose(nearest(event)));
 
   const moves = Object.fromEntries(names.map((name) => [name, moved]));
-  const followed = follow(model, { ...moves, revealed: () => reset(), selected: point });
-  const { put } = followed;
+  const listening = follow(model, { ...moves, revealed: () => reset(), selected: point });
+  const { put } = listening;
   wish = now();
   reset();
   const ends = [onTheme(draw), onWidth(picture, (now) => { width = now; draw(); })];
@@ -451,7 +482,7 @@ function render({ model, el }) {
   return () => {
     stop();
     ends.forEach((end) => end());
-    followed.end();
+    listening.end();
   };
 }
 

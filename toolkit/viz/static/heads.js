@@ -384,10 +384,10 @@ function render({ model, el }) {
     });
   }
 
-  const followed = follow(model, {
+  const listening = follow(model, {
     preset: linked, heads: linked, kv_heads: linked, latent: linked, context: linked, revealed: update,
   });
-  const { put } = followed;
+  const { put } = listening;
   wished();
   update();
   const end = onWidth(picture, (to) => { width = to; draw(); });
@@ -395,7 +395,7 @@ function render({ model, el }) {
   return () => {
     stop();
     end();
-    followed.end();
+    listening.end();
   };
 }
 

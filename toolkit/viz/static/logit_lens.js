@@ -347,20 +347,20 @@ function render({ model, el }) {
     });
   }
 
-  const followed = follow(model, {
+  const listening = follow(model, {
     token: linked, depth: linked,
     revealed: () => { plot(); update(); },
     record: () => { note = ""; pause(); now(); plot(); update(); },
     refused: () => { note = model.get("refused") || note; update(); },
   });
-  const { put } = followed;
+  const { put } = listening;
   update();
   const end = onWidth(parts.picture, (to) => { width = to; plot(); });
 
   return () => {
     pause();
     end();
-    followed.end();
+    listening.end();
   };
 }
 

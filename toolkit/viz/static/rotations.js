@@ -293,10 +293,10 @@ function render({ model, el }) {
     });
   }
 
-  const followed = follow(model, {
+  const listening = follow(model, {
     position: linked, method: linked, factor: linked, dial: linked, revealed: update,
   });
-  const { put } = followed;
+  const { put } = listening;
   update();
   const end = onWidth(picture, (to) => { width = to; const at = now(); plot(at); swing(at, 0); });
 
@@ -304,7 +304,7 @@ function render({ model, el }) {
     pause();
     stop();
     end();
-    followed.end();
+    listening.end();
   };
 }
 

@@ -609,19 +609,19 @@ function render({ model, el }) {
     });
   }
 
-  const followed = follow(model, {
+  const listening = follow(model, {
     sentence: linked, tokenizer: linked, step: linked, alpha: linked, revealed: update,
     record: () => { note = ""; pause(); update(); },
     refused: () => { note = model.get("refused") || note; update(); },
   });
-  const { put } = followed;
+  const { put } = listening;
   update();
   const end = onWidth(picture, (to) => { width = to; plot(now()); });
 
   return () => {
     pause();
     end();
-    followed.end();
+    listening.end();
   };
 }
 

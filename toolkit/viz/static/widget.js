@@ -108,37 +108,6 @@ export function figures(rows) {
     html("div", {}, part("label", label), part("value", value), part("of", of))));
 }
 
-/** The colour of a token as it is now, for a canvas. */
-export function color(el, name) {
-  const probe = html("span", { style: `color: var(--tk-${name})`, hidden: true });
-  el.append(probe);
-  const value = getComputedStyle(probe).color;
-  probe.remove();
-  return value;
-}
-
-/** Size a canvas to sharp pixels and give its cleared context, in CSS units. */
-export function sheetOf(canvas, width, height) {
-  const scale = window.devicePixelRatio || 1;
-  canvas.width = Math.round(width * scale);
-  canvas.height = Math.round(height * scale);
-  canvas.style.cssText = `width: ${width}px; height: ${height}px`;
-  const context = canvas.getContext("2d");
-  context.setTransform(scale, 0, 0, scale, 0, 0);
-  return context;
-}
-
-/** Call `draw` when the theme of the site, JupyterLab, VS Code or the system changes. */
-export function onTheme(draw) {
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const watcher = new MutationObserver(draw);
-  for (const node of [document.documentElement, document.body]) {
-    watcher.observe(node, { attributeFilter: ["class", "data-theme", "data-jp-theme-light"] });
-  }
-  system.addEventListener("change", draw);
-  return () => { watcher.disconnect(); system.removeEventListener("change", draw); };
-}
-
 /** Call `draw(width)` when an element's width changes, at first too. */
 export function onWidth(node, draw) {
   let width = 0;
