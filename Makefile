@@ -26,7 +26,7 @@ lab: setup
 
 test: lint
 	@$(BIN)/toolkit assets get $(ASSETS)
-	$(BIN)/pytest  # SLOW=1 reaches it through the environment
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal  # SLOW=1 reaches it by itself
 
 book: setup
 	@$(BIN)/toolkit assets get $(ASSETS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import os
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from toolkit import course
 
@@ -34,8 +36,14 @@ def site() -> Path:
     """The folder of the built site, brought up to date once a session."""
     book = course.root() / "book"
     target = book / "_build" / "html"
-    done = sphinx(book, target)
-    assert done.returncode == 0, done.stderr
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")  # workers share one build
+    built = target.parent / "built_by"
+    target.parent.mkdir(exist_ok=True)
+    with FileLock(target.parent / "lock"):
+        if not run or not built.exists() or built.read_text() != run:
+            done = sphinx(book, target)
+            assert done.returncode == 0, done.stderr
+            built.write_text(run)
     return target
 
 

@@ -11,6 +11,14 @@ import torch
 from toolkit.classroom.codec import Record, Stream
 from toolkit.classroom.compare import difference, short
 
+
+def named(value):
+    """Its repr, with a set's members in order, so that all of pytest's workers agree."""
+    if isinstance(value, set):
+        return "{" + ", ".join(sorted(map(repr, value))) + "}"
+    return repr(value)
+
+
 SAME = [
     (1, 1),
     (1, np.int64(1)),
@@ -74,12 +82,12 @@ DIFFERENT = [
 ]
 
 
-@pytest.mark.parametrize(("actual", "expected"), SAME, ids=repr)
+@pytest.mark.parametrize(("actual", "expected"), SAME, ids=named)
 def test_the_same(actual, expected):
     assert difference(actual, expected) is None
 
 
-@pytest.mark.parametrize(("actual", "expected", "how"), DIFFERENT, ids=repr)
+@pytest.mark.parametrize(("actual", "expected", "how"), DIFFERENT, ids=named)
 def test_different(actual, expected, how):
     assert difference(actual, expected) == how
 
