@@ -1,19 +1,27 @@
-"""``.. library::`` documents the module of every chapter in the table of contents."""
+"""``.. library::`` documents the module of every chapter in the table of contents.
+
+Listings link to the page of their module's source. Sphinx makes one of each module that it
+documents; here the others of the library get theirs.
+"""
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
+import toolkit
 from toolkit import course
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
 
 
 class Library(SphinxDirective):
@@ -44,8 +52,19 @@ def escape_formulas(
         lines[number] = "``".join(spans)
 
 
+def add_sources(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Have ``sphinx.ext.viewcode`` make a page of every module, with no names to link back from."""
+    if app.builder.format == "html":
+        pages = env.__dict__.setdefault("_viewcode_modules", {})
+        for _, module, _ in pkgutil.walk_packages(toolkit.__path__, "toolkit."):
+            if not pages.get(module):
+                pages[module] = (ModuleAnalyzer.for_module(module).code, {}, {}, module)
+    return []
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("library", Library)
+    app.connect("env-updated", add_sources)
     # Before napoleon (priority 500) turns sections into markup.
     app.connect("autodoc-process-docstring", escape_formulas, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

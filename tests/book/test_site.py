@@ -132,6 +132,14 @@ def test_the_library_links_to_its_source(site):
         assert f'id="{anchor}"' in (site / link).read_text(encoding="utf-8")
 
 
+def test_every_listing_leads_to_its_source(site):
+    for chapter in course.chapters():
+        page = site / f"{chapter}.html"
+        links = re.findall(r'href="([^"]*_modules/[^"#]+)', page.read_text(encoding="utf-8"))
+        for link in links:
+            assert (page.parent / link).exists(), f"{chapter} has a dead link to {link}"
+
+
 GOOD = "# Title\n\n```{code-cell} python\n1 + 1\n```\n\n$x^2$\n"
 BROKEN = {
     "{ref}`nowhere`": "undefined label: 'nowhere'",

@@ -67,7 +67,9 @@ def test_compiled_and_wrapped_functions_show_the_python_they_were_made_from():
         return undocumented(a)
 
     assert show(wrapper).code == inspect.getsource(undocumented)
-    assert show(SimpleNamespace(py_func=undocumented)).code == inspect.getsource(undocumented)
+    for wrapper in ("py_func", "fn"):  # numba's and triton's
+        compiled = SimpleNamespace(**{wrapper: undocumented})
+        assert show(compiled).code == inspect.getsource(undocumented)
 
 
 def test_it_says_where_the_code_stands_without_a_path_of_this_machine():

@@ -80,7 +80,8 @@ def show(obj: Any) -> Listing:
         >>> show(show).place.split(":")[0]
         'toolkit/viz/source.py'
     """
-    target = inspect.unwrap(getattr(obj, "py_func", obj))
+    # numba has a function's Python in py_func, triton in fn
+    target = inspect.unwrap(getattr(obj, "py_func", getattr(obj, "fn", obj)))
     try:
         lines, first = inspect.getsourcelines(target)
         path = Path(inspect.getsourcefile(target) or "")
