@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from toolkit.classroom import notebooks
 from toolkit.classroom.answer import MAX_CALLBACKS, Answer, LearnerError
 from toolkit.classroom.codec import CodecError, Stream
+from toolkit.classroom.learner import Callback
 
 NOTEBOOK = """
 import torch
@@ -217,3 +219,21 @@ def test_only_values_and_functions_can_be_passed(answer):
         answer.add(object())
     with pytest.raises(AttributeError):
         answer._private  # noqa: B018
+
+
+def test_a_functions_source_crosses_and_one_that_was_given_has_none():
+    names: dict = {"given": Callback(None, 0, "given")}
+    notebooks.define("def add(a, b):\n    return a + b\n", names)
+    answer = Answer.of(names)
+    assert answer.source("add") == "def add(a, b):\n    return a + b\n"
+    assert answer.source("given") is None
+    assert answer.call_log == []
+    with pytest.raises(LearnerError, match="`other` is not defined"):
+        answer.source("other")
+    assert answer.call_log[-1].function == "other"
+
+
+def test_a_source_that_is_no_text_is_refused():
+    reply = Answer.of({})._codec.dumps(["ok", [1]])
+    with pytest.raises(CodecError, match="a source is text"):
+        Answer(lambda _: reply).source("add")

@@ -44,6 +44,13 @@ def test_a_lab_without_a_namespace_takes_the_callers(workspace):
     assert names["verdict"].tone == "right"
 
 
+def test_a_lab_says_what_it_needs_and_is_not_there(workspace, monkeypatch):
+    monkeypatch.setattr("toolkit.classroom.notebooks.find_spec", lambda name: None)
+    with pytest.raises(course.CourseError, match="kernels/flash_attention needs triton, which is"):
+        Lab("kernels/flash_attention", {})
+    assert Lab("data/dedup", {})
+
+
 def test_hints_come_one_level_at_a_time_and_stay_at_the_last(workspace):
     lab = Lab("data/dedup", {})
     hints = checks.load("data/dedup").hints("q2")

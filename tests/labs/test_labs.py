@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+from importlib import import_module
+from importlib.util import find_spec
+from unittest.mock import patch
 
 import nbformat
 import pytest
@@ -12,27 +16,29 @@ from toolkit.classroom import checks, notebooks
 from toolkit.classroom.answer import Answer
 from toolkit.classroom.checks import judge
 
-QUESTIONS = [
-    (lab, question) for lab in course.chapters() for question in checks.load(lab).questions
-]
+LABS = [lab for lab in course.chapters() if notebooks.missing(lab) is None]
+QUESTIONS = [(lab, question) for lab in LABS for question in checks.load(lab).questions]
 WRONG = [
     pytest.param(lab, index, id=f"{lab}-{answer.question}-{index}")
-    for lab in course.chapters()
+    for lab in LABS
     for index, answer in enumerate(checks.load(lab).wrong)
 ]
 
 
 def names_of(cells: list[str]) -> dict:
     names: dict = {}
-    for source in cells:
-        exec(compile(source, "solution", "exec"), names)
+    if find_spec("triton"):
+        import_module("triton")  # as it is: a lab of kernels turns its interpreter on
+    with patch.dict(os.environ):
+        for source in cells:
+            notebooks.define(source, names)
     return names
 
 
 @pytest.fixture(scope="module")
 def solved() -> dict[str, dict]:
     found = {}
-    for lab in course.chapters():
+    for lab in LABS:
         cells = notebooks.question_cells(notebooks.solution(lab))
         found[lab] = names_of([notebooks.solved(cell) for cell in cells])
     return found
@@ -40,7 +46,7 @@ def solved() -> dict[str, dict]:
 
 @pytest.fixture(scope="module")
 def unsolved() -> dict[str, dict]:
-    labs = {lab: nbformat.read(course.homes(lab).lab, as_version=4) for lab in course.chapters()}
+    labs = {lab: nbformat.read(course.homes(lab).lab, as_version=4) for lab in LABS}
     return {lab: names_of(notebooks.question_cells(notebook)) for lab, notebook in labs.items()}
 
 

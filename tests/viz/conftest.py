@@ -20,10 +20,11 @@ from toolkit import course
 from toolkit.classroom.jupyter import command, environment
 from toolkit.data.dedup import Bands, PairSample
 from toolkit.data.tokenizers import Lattice
+from toolkit.kernels.trace.record import Access, KernelTrace, Problem, TracedTensor
 from toolkit.models import positions
 from toolkit.models.llama import Lens
 from toolkit.models.positions import Dials
-from toolkit.viz import Buckets, LogitLens, Rotations, Segmentation, static_files
+from toolkit.viz import Buckets, LogitLens, Rotations, Segmentation, Tiles, static_files
 
 PAGE = """<!doctype html>
 <html lang="en" data-content_root="../" data-theme="light">
@@ -249,6 +250,94 @@ def lens() -> Callable[..., Lens]:
 @pytest.fixture
 def logit_lens() -> LogitLens:
     return LogitLens(toy_lens())
+
+
+FLASH_SOURCE = """\
+@triton.jit
+def flash_forward(Q, K, V, O, L, seq, scale, BLOCK: tl.constexpr, D: tl.constexpr):
+    start = tl.program_id(0) * BLOCK
+    q = tl.load(Q + rows * D + columns)
+    for first in range(0, start + BLOCK, BLOCK):
+        k = tl.load(K + (first + keys) * D + columns)
+        s = tl.dot(q, tl.trans(k)) * scale
+        p, running_sum, accumulator = online_softmax(s, running_max, running_sum, accumulator)
+        v = tl.load(V + (first + keys) * D + columns)
+        accumulator += tl.dot(p, v)
+    tl.store(O + rows * D + columns, accumulator / running_sum[:, None])
+    tl.store(L + rows, running_max + tl.log(running_sum))
+"""
+FLASH_FIRST = 40  # line of the source's first line in its file
+
+
+def flash_accesses(seq: int, dim: int, block: int, heads: int) -> Iterator[Access]:
+    """What causal attention touches: each block of queries visits the keys up to its own.
+
+    Each program's first load is of its queries; then for each block of keys it loads k, makes a
+    dot, loads v, makes another; at last it stores the output and the log-sum-exp.
+    """
+    for x in range(seq // block):
+        for y in range(heads):
+            done: list[Access] = []
+
+            def touch(kind, tensor, row, line, x=x, y=y, done=done):
+                head = ((y, y + 1),) if heads > 1 else ()
+                rows = (row * block, (row + 1) * block)
+                tile = (*head, rows) if tensor == "L" else (*head, rows, (0, dim))
+                elements = block if tensor == "L" else block * dim
+                shape = (block,) if tensor == "L" else (block, dim)
+                done.append(
+                    Access((x, y, 0), len(done), kind, tensor, tile, shape, elements,
+                           4 * elements, 0, FLASH_FIRST + line)
+                )  # fmt: skip
+
+            def multiply(size, line, x=x, y=y, done=done):
+                flops = 2 * math.prod(size)
+                where = FLASH_FIRST + line
+                done.append(Access((x, y, 0), len(done), "dot", "", (), size, 0, 0, flops, where))
+
+            touch("load", "Q", x, 3)
+            for key in range(x + 1):
+                touch("load", "K", key, 5)
+                multiply((block, block, dim), 6)
+                touch("load", "V", key, 8)
+                multiply((block, dim, block), 9)
+            touch("store", "O", x, 10)
+            touch("store", "L", x, 11)
+            yield from done
+
+
+def toy_flash_trace(
+    seq: int = 256, dim: int = 64, block: int = 64, heads: int = 1, faulty: bool = False
+) -> KernelTrace:
+    """A run of causal attention's forward pass in fp32, as the microscope would record it.
+
+    A faulty one has a race on L, and reads past the end of K.
+    """
+    shape = (heads, seq, dim) if heads > 1 else (seq, dim)
+    tensors = [TracedTensor(name, shape, "float32", 4) for name in "QKVO"]
+    tensors.append(TracedTensor("L", shape[:-1], "float32", 4))
+    race = Problem("race", "L", FLASH_FIRST + 11, (1, 0, 0), (block,), 64, 51, (0, 0, 0))
+    outside = Problem("out of bounds", "K", FLASH_FIRST + 5, (3, 0, 0), (seq, 0), 512)
+    return KernelTrace(
+        kernel="flash_forward",
+        source=FLASH_SOURCE,
+        first_line=FLASH_FIRST,
+        grid=(seq // block, heads, 1),
+        tensors=tuple(tensors),
+        accesses=tuple(flash_accesses(seq, dim, block, heads)),
+        problems=(race, outside) if faulty else (),
+        vector_flops=heads * seq * (4 * seq + 2 * dim),
+    )
+
+
+@pytest.fixture(scope="session")
+def flash() -> Callable[..., KernelTrace]:
+    return toy_flash_trace
+
+
+@pytest.fixture
+def tiles() -> Tiles:
+    return Tiles(toy_flash_trace())
 
 
 @pytest.fixture

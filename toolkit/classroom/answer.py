@@ -34,7 +34,8 @@ class Call:
     """One entry of the call log: what was called with what, and what came of it.
 
     ``args`` is ``None`` where an attribute or variable was read; ``after`` holds the arguments as
-    an in-place call left them.
+    an in-place call left them; ``tolerance`` is how far two results may lie apart, relatively and
+    absolutely, and still be the same.
     """
 
     function: str
@@ -43,6 +44,7 @@ class Call:
     result: Any = None
     after: Any = None
     error: LearnerError | None = None
+    tolerance: tuple[float, float] = (1e-9, 1e-12)
 
 
 class InPlace(NamedTuple):
@@ -158,6 +160,14 @@ class Answer:
     def get(self, name: str) -> Any:
         """The value of one of the learner's variables; a class or function comes as a handle."""
         return self._logged(name, None, {}, ["get", name, None]).result
+
+    def source(self, name: str) -> str | None:
+        """The text of one of the learner's functions; ``None`` of one that was given."""
+        found = self._logged(name, None, {}, ["source", name]).result
+        if not isinstance(found, str | None):
+            raise CodecError("the message is malformed: a source is text")
+        self.call_log.pop()  # two texts may do the same
+        return found
 
     def call_inplace(self, function: Remote | Handle | str, *args: Any, **kwargs: Any) -> InPlace:
         """Call a function that may change its arguments, and see them afterwards."""

@@ -309,7 +309,8 @@ def _same_attempt(one: _Attempt, other: _Attempt) -> bool:
 def _same_call(one: Call, other: Call) -> bool:
     if one.error or other.error:
         return str(one.error) == str(other.error)
-    return difference([one.result, one.after], [other.result, other.after]) is None
+    ours, theirs = [one.result, one.after], [other.result, other.after]
+    return difference(ours, theirs, *one.tolerance) is None
 
 
 def _source(answer: Answer, actual: Any) -> Call | None:

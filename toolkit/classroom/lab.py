@@ -26,11 +26,13 @@ class Lab:
         chapter: such as ``"data/dedup"``.
         namespace: the names to check; by default those of the notebook (or module) that calls.
     Raises:
-        CourseError: there is no such chapter.
+        CourseError: there is no such chapter, or a package that it needs is not installed.
     """
 
     def __init__(self, chapter: str, namespace: Mapping[str, Any] | None = None) -> None:
         self._checks = checks.load(chapter)
+        if missing := notebooks.missing(chapter):
+            raise course.CourseError(missing)
         self._chapter = chapter
         self._names = sys._getframe(1).f_globals if namespace is None else namespace
 

@@ -11,6 +11,7 @@ call        target, args, kwargs                what the call returned
 inplace     target, args, kwargs                [what it returned, args, kwargs] afterwards
 map         target, rows of args                a packed reply for each row
 vjp         target, args, cotangent             the gradient for each argument; None for the rest
+source      target                              the text of a function; None if it was given
 ==========  ==================================  ==================================================
 
 A target is a name in the learner's namespace or the id of a handle. Every request is unpacked
@@ -19,6 +20,7 @@ afresh, so a call that changes its arguments changes a copy.
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import traceback
 from collections.abc import Callable, Mapping
@@ -120,6 +122,12 @@ class Learner:
         for i, gradient in zip(wanted, found, strict=True):
             gradients[i] = gradient
         return gradients
+
+    def _do_source(self, target: str | int) -> str | None:
+        value = self._target(target)
+        if isinstance(value, Callback):
+            return None
+        return inspect.getsource(getattr(value, "fn", value))  # a Triton kernel has its own in fn
 
     def _target(self, target: str | int) -> Any:
         if isinstance(target, int):

@@ -14,10 +14,12 @@ import copy
 import hashlib
 import importlib
 import json
+import linecache
 import os
 import re
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -172,6 +174,17 @@ def outdated(notebook: Path) -> str | None:
     return f"{notebook} is version {version} of {lab}, the course has version {now}"
 
 
+def missing(chapter: str) -> str | None:
+    """A sentence, if a package that a lab needs is not installed; else ``None``."""
+    needed = metadata(chapter).get("needs")
+    if needed is None or find_spec(needed) is not None:
+        return None
+    return (
+        f"{chapter} needs {needed}, which is not installed here: on Linux `make lab` installs it, "
+        "on macOS and Windows open the course in its devcontainer"
+    )
+
+
 def copy_to_workspace(chapter: str) -> Path:
     """Put a lab in the workspace, unless it is there already: work is never written over."""
     target = progress.workspace() / f"{chapter}.ipynb"
@@ -224,6 +237,13 @@ def run_cells(sources: Iterator[str] | list[str]) -> tuple[dict[str, Any], list[
         if error is not None:
             failures.append(f"cell {index} raised {type(error).__name__}: {error}")
     return shell.names, failures
+
+
+def define(source: str, names: dict[str, Any]) -> None:
+    """Run a cell with no IPython around it, so that ``inspect.getsource`` finds its text."""
+    file = f"<cell {hashlib.sha256(source.encode()).hexdigest()}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    exec(compile(source, file, "exec"), names)
 
 
 def question_cells(notebook: NotebookNode) -> list[str]:

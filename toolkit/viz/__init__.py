@@ -7,8 +7,10 @@ if TYPE_CHECKING:
     from toolkit.viz.buckets import Buckets
     from toolkit.viz.heads import Heads
     from toolkit.viz.logit_lens import LogitLens
+    from toolkit.viz.roofline import Roofline
     from toolkit.viz.rotations import Rotations
     from toolkit.viz.segmentation import Segmentation
+    from toolkit.viz.tiles import Tiles
 
 from toolkit.viz.source import Listing, show
 from toolkit.viz.speeds import Speeds
@@ -21,9 +23,11 @@ __all__ = [
     "Heads",
     "Listing",
     "LogitLens",
+    "Roofline",
     "Rotations",
     "Segmentation",
     "Speeds",
+    "Tiles",
     "Widget",
     "show",
     "static_files",
@@ -36,8 +40,10 @@ WIDGETS = {
     "Buckets": "buckets",
     "Heads": "heads",
     "LogitLens": "logit_lens",
+    "Roofline": "roofline",
     "Rotations": "rotations",
     "Segmentation": "segmentation",
+    "Tiles": "tiles",
 }
 
 

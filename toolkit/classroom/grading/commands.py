@@ -45,6 +45,8 @@ def grade(
     """
     console = Console()
     homes = course.chapter(chapter)
+    if missing := notebooks.missing(chapter):
+        raise course.CourseError(missing)
     folder, results = folder.absolute(), results.absolute()
     if folder in (results, *results.parents):
         raise course.CourseError(f"{results} lies in {folder}: give a place outside with -o")

@@ -22,7 +22,7 @@ from typing import Any
 import msgpack
 
 from toolkit import course
-from toolkit.classroom import checks, notebooks
+from toolkit.classroom import checks, kernels, notebooks
 from toolkit.classroom.answer import Answer
 from toolkit.classroom.checks import Checks, Verdict
 from toolkit.classroom.feedback import verdict_message
@@ -109,6 +109,7 @@ def _judge(task: Task, notebook: Notebook, tell: Any) -> None:
     with (
         Given(task) as given,
         Sandbox(task.confinement, task.slot, task.limits) as sandbox,
+        kernels.confined(lambda: Sandbox(task.given, task.slot, task.limits)),
     ):
 
         def answer() -> Answer:
@@ -236,7 +237,7 @@ def _around(chapter: str) -> dict[str, Any]:
     cells = json.loads(course.chapter(chapter).lab.read_text(encoding="utf-8"))["cells"]
     for cell in cells:
         if "setup" in cell["metadata"].get("tags", []):
-            exec("".join(cell["source"]), names)
+            notebooks.define("".join(cell["source"]), names)
     return names
 
 

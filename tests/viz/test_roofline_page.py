@@ -1,0 +1,329 @@
+"""`Roofline` on a static page, in a real browser, with no kernel behind it."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+
+from toolkit.kernels.roofline import CARDS, Point, attainable, ridge
+from toolkit.viz import Roofline, tokens
+from toolkit.viz.roofline import stepped
+from toolkit.viz.text import GAP, percent, significant
+
+# One by one they are quick; all of them take minutes, and `make test` has five.
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+MODULE = "const js = await import('../_static/toolkit/roofline.js');"
+NAMES = list(CARDS)
+POINTS = (
+    Point("naive attention", 62e12, 1e12),
+    Point("FlashAttention", 124e12, 1e12, 0.275, "H200 SXM"),
+    Point("decoding, 1 query", 1e12, 1e12, 0.25, "H200 SXM"),
+    Point("vector add", 1e9, 6e9, 1e-2, "T4"),
+    Point("matmul, 8192", 2730e9, 1e9, 0.0035, "H200 SXM"),
+)
+BY_INTENSITY = sorted(POINTS, key=lambda point: point.intensity)
+
+
+@pytest.fixture
+def roofline():
+    return Roofline(POINTS)
+
+
+@pytest.fixture
+def url(roofline, publish):
+    return publish(roofline.html())
+
+
+def alive(page):
+    page.locator(".tk-alive .tk-plot .tk-roof").wait_for(state="attached")
+    return page
+
+
+def opened(visit, url, **options):
+    """The page past the guess."""
+    page = alive(visit(url, **options))
+    page.get_by_role("button", name="Skip", exact=True).click()
+    page.get_by_role("combobox", name="card").wait_for()
+    return page
+
+
+def choose(page, card, point):
+    page.get_by_role("combobox", name="card").select_option(label=card)
+    page.get_by_role("radio", name=point).check()
+
+
+def label(page):
+    """The picture's text alternative."""
+    return page.locator(".tk-plot > svg").get_attribute("aria-label")
+
+
+def boxes(page, selector):
+    """Left, top, right and bottom of every element in CSS pixels."""
+    return page.locator(selector).evaluate_all(
+        "nodes => nodes.map((node) => { const b = node.getBoundingClientRect();"
+        " return [b.left, b.top, b.right, b.bottom]; })"
+    )
+
+
+def test_the_closed_forms_are_pythons(url, visit):
+    cases = [(card, 10 ** (power / 4)) for card in CARDS.values() for power in range(-8, 16)]
+    sizes = [0.25, 7, 1500, 999.4e9, 999.6e9, 989.4e12, 999.6e12, 12.3e15]
+    found = visit(url).evaluate(
+        f"""async ([cases, sizes]) => {{ {MODULE}
+            return [cases.map((one) => js.attainable(...one)),
+                    sizes.map((size) => js.stepped(size, "B/s"))];
+        }}""",
+        [[(c.peaks["16-bit"], c.bandwidth, intensity) for c, intensity in cases], sizes],
+    )
+    assert found[0] == [attainable(card, intensity) for card, intensity in cases]
+    assert found[1] == [stepped(size, "B/s") for size in sizes]
+
+
+def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(url, visit):
+    assert visit(url, java_script_enabled=False).locator(".tk-picture svg").is_visible()
+    page = alive(visit(url))
+    assert not page.locator(".tk-picture").is_visible()
+    name = page.locator(".tk-widget").get_attribute("aria-label")
+    assert name == "What holds a kernel back: memory or compute?"
+    page.emulate_media(media="print")
+    assert page.locator(".tk-picture svg").is_visible()
+    assert not page.locator(".tk-widget").is_visible()
+
+
+def test_the_guess_comes_first_and_is_compared(url, visit, value):
+    page = alive(visit(url))
+    asked = page.locator(".tk-ask").inner_text().replace(GAP, " ")
+    assert asked == (
+        "For each byte that it moves, naive attention does 62 FLOP. What share of the H200 SXM's "
+        "peak, 989 TFLOP/s, can it reach at best?"
+    )
+    page.get_by_text("The same data as a table").click()
+    for hidden in ("298", "30.1", "memory-bound: at best"):
+        assert hidden not in page.locator(".tk-widget").inner_text()
+        assert hidden not in label(page)
+    assert page.locator(".tk-plot .tk-mark").count() == 0
+    assert value(page, "at best") == "?"
+    page.get_by_role("button", name=f"5 to 20{GAP}%", exact=True).click()
+    told = page.locator(".tk-remark").inner_text().replace(GAP, " ")
+    assert told == "You guessed 5 to 20 %; it is 30.1 %, 298 TFLOP/s of 989 TFLOP/s."
+    assert page.evaluate("document.activeElement.type") == "radio"
+    assert page.locator(".tk-plot .tk-point").count() == len(POINTS)
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".tk-remark").inner_text() == ""
+    assert "FlashAttention" in label(page)
+
+
+def test_every_kernel_on_every_card_is_what_python_says(url, visit, value, roofline):
+    page = opened(visit, url)
+    for at, card in enumerate(CARDS.values()):
+        for number, point in enumerate(POINTS):
+            choose(page, card.name, point.name)
+            roofline.card, roofline.point = at, number
+            best = attainable(card, point.intensity)
+            assert label(page) == roofline.summary()
+            assert value(page, "intensity") == significant(point.intensity)
+            assert value(page, "at best") == stepped(best, "FLOP/s")
+            ran = stepped(point.achieved, "FLOP/s") if point.card == card.name else "–"
+            assert value(page, "measured") == ran
+            heading = page.locator(".tk-heading").inner_text()
+            bound = "memory" if point.intensity < ridge(card) else "compute"
+            assert heading.startswith(f"On the {card.name}, {point.name} is {bound}-bound")
+        assert card.source in page.locator(".tk-caption").inner_text()
+    page.get_by_role("status").get_by_text(roofline.summary()).wait_for(state="attached")
+
+
+def middles(page, selector):
+    return [((a + c) / 2, (b + d) / 2) for a, b, c, d in boxes(page, selector)]
+
+
+def scale(page):
+    """Pixels of a factor of ten, along and up, and where 1 FLOP a byte and 1 TFLOP/s are."""
+    ticks = page.locator(".tk-plot .tk-tick").evaluate_all(
+        """ticks => ticks.map((tick) => { const b = tick.getBoundingClientRect();
+            return [tick.textContent, (b.left + b.right) / 2, (b.top + b.bottom) / 2]; })"""
+    )
+    at = {text.replace(GAP, " "): (x, y) for text, x, y in ticks}
+    along, up = at["100"][0] - at["10"][0], at["10 T"][1] - at["100 T"][1]
+    return along, up, at["1"][0], at["1 T"][1]
+
+
+def test_kernels_stand_where_they_ran_or_could_be(url, visit):
+    page = opened(visit, url, reduced_motion="reduce")
+    for card in ("H200 SXM", "T4"):
+        choose(page, card, "vector add")
+        along, up, one, tera = scale(page)
+        for number, point in enumerate(POINTS):
+            x, y = middles(page, f'[data-point="{number}"] .tk-target')[0]
+            speed = point.achieved
+            if point.card != card:
+                speed = attainable(CARDS[card], point.intensity)
+            assert x == pytest.approx(one + along * math.log10(point.intensity), abs=1)
+            assert y == pytest.approx(tera - up * math.log10(speed / 1e12), abs=1.5)
+            is_open = page.locator(f'[data-point="{number}"] .tk-mark').last.get_attribute("class")
+            assert ("tk-open" in is_open) == (point.card != card)
+        bend = page.locator(".tk-ridge").bounding_box()["x"]
+        assert bend == pytest.approx(one + along * math.log10(ridge(CARDS[card])), abs=1.5)
+    assert page.locator(".tk-card").count() == len(CARDS) - 1
+
+
+def test_arrow_keys_choose_the_kernel_and_the_card(url, visit, roofline):
+    page = opened(visit, url)
+    page.locator(".tk-plot").focus()
+    seen = []
+    for key in ["ArrowRight"] * 3 + ["ArrowLeft"] * 5:
+        page.keyboard.press(key)
+        seen.append(page.locator(".tk-kernels label:has(:checked)").inner_text())
+    names = [point.name for point in BY_INTENSITY]
+    assert seen == [names[at] for at in (3, 4, 4, 3, 2, 1, 0, 0)]
+    for _ in range(6):
+        page.keyboard.press("ArrowDown")
+    roofline.card, roofline.point = 4, 3
+    assert label(page) == roofline.summary()
+    page.keyboard.press("ArrowUp")
+    assert page.get_by_role("combobox").input_value() == "3"
+    assert page.evaluate("document.activeElement.className") == "tk-plot"
+
+
+def test_a_link_holds_the_choice_and_bends_what_can_not_be(roofline, publish, visit):
+    url = publish(roofline.html())
+    page = opened(visit, url)
+    choose(page, "A100 80GB SXM", "decoding, 1 query")
+    page.wait_for_url(f"**#{roofline.id}.card=2&point=2")
+    again = alive(visit(page.url))
+    assert label(again) == label(page)
+    assert again.get_by_role("combobox").input_value() == "2"
+    wrong = alive(visit(f"{url}#{roofline.id}.card=99&point=-3"))
+    assert "On the T4, naive attention" in label(wrong)
+    wrong.wait_for_url(f"**#{roofline.id}.card=4")
+
+
+def test_hover_says_the_exact_values_and_a_click_chooses(url, visit, roofline):
+    page = opened(visit, url, reduced_motion="reduce")
+    page.locator('[data-point="1"] .tk-mark').last.hover()
+    told = page.locator(".tk-caption").inner_text().replace(GAP, " ")
+    assert told == (
+        "FlashAttention: 124 TFLOP for 1 TB moved, 124 FLOP a byte. Memory-bound. At best "
+        "595 TFLOP/s, 60.2 % of the peak. Measured: 451 TFLOP/s, 75.8 % of that."
+    )
+    assert page.locator(".tk-over").count() == 1
+    page.locator('[data-point="1"] .tk-mark').last.click()
+    roofline.point = 1
+    assert label(page) == roofline.summary()
+
+    edge = page.locator(".tk-plot > svg").bounding_box()
+    roof = boxes(page, '[data-card="4"] .tk-thin')[0]
+    page.mouse.move(edge["x"] + edge["width"] - 20, roof[1])
+    told = page.locator(".tk-caption").inner_text().replace(GAP, " ")
+    assert told.startswith("T4: 65 TFLOP/s and 320 GB/s, so the ridge is at 203 FLOP a byte.")
+    page.mouse.click(edge["x"] + edge["width"] - 20, roof[1])
+    assert page.get_by_role("combobox").input_value() == "4"
+    page.locator(".tk-title").hover()
+    assert page.locator(".tk-over").count() == 0
+
+
+def test_the_table_gives_the_same_data(url, visit):
+    page = opened(visit, url)
+    page.get_by_text("The same data as a table").click()
+    page.locator("tbody tr").first.wait_for()
+    cells = page.locator("details table").evaluate(
+        "table => [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    assert cells[0] == [
+        "kernel", "FLOP", "moved", "FLOP a byte", "limit", "at best", "of the peak", "measured",
+    ]  # fmt: skip
+    card = CARDS["H200 SXM"]
+    for row, point in zip(cells[1:], BY_INTENSITY, strict=True):
+        best = attainable(card, point.intensity)
+        assert row == [
+            point.name, stepped(point.flops, "FLOP"), stepped(point.bytes, "B"),
+            significant(point.intensity),
+            "memory-bound" if point.intensity < ridge(card) else "compute-bound",
+            stepped(best, "FLOP/s"), percent(best / card.peaks["16-bit"]),
+            stepped(point.achieved, "FLOP/s") if point.card == card.name else "–",
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_themes_and_accessibility(url, visit, rgb, serious_faults, shot, theme):
+    page = alive(visit(url, reduced_motion="reduce"))
+    page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+    assert serious_faults(page) == []
+    shot(page, f"roofline-ask-{theme}", full_page=True)
+    page.get_by_role("button", name="all of it", exact=True).click()
+    paint = "getComputedStyle(document.querySelector('.tk-roof')).stroke"
+    assert page.evaluate(paint) == rgb(tokens()["limit"][theme == "dark"])
+    shot(page, f"roofline-{theme}", full_page=True)
+    choose(page, "RTX 4090", "FlashAttention")
+    for fold in page.locator("summary").all():
+        fold.click()
+    page.locator("details tbody tr").first.wait_for()
+    assert serious_faults(page) == []
+    shot(page, f"roofline-4090-{theme}", full_page=True)
+    page.evaluate("delete document.documentElement.dataset.theme")
+    for scheme, color in zip(("light", "dark"), tokens()["limit"], strict=True):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate(paint) == rgb(color)
+
+
+@pytest.mark.parametrize("width", [320, 360, 820, 1200])
+def test_it_fits_every_width_and_no_words_overlap(url, visit, shot, width):
+    page = opened(visit, url, width=width, reduced_motion="reduce")
+    for card in NAMES:
+        for point in POINTS:
+            choose(page, card, point.name)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            texts = boxes(page, ".tk-drawing svg text:not(:empty)")
+            for at, (left, top, right, bottom) in enumerate(texts):
+                assert 0 <= left < right <= width
+                for other in texts[:at]:
+                    apart = right <= other[0] or other[2] <= left
+                    assert apart or bottom <= other[1] + 3 or other[3] <= top + 3
+            for left, _, right, _ in boxes(page, ".tk-mark"):
+                assert 0 <= left < right <= width
+            written = page.locator(".tk-now .tk-name").all_text_contents()
+            assert written == [point.name]
+            assert page.locator(".tk-own").count() == 1
+    shot(page, f"roofline-{width}", full_page=True)
+    page.set_viewport_size({"width": 600, "height": 900})
+    page.wait_for_function("document.querySelector('.tk-plot > svg').clientWidth > 500")
+
+
+def roofs_seen(page):
+    """How many roofs are drawn on the way to another card's."""
+    return page.evaluate(
+        """async () => {
+            const choice = document.querySelector("select");
+            choice.value = "4";
+            choice.dispatchEvent(new Event("change"));
+            const seen = new Set();
+            for (let at = 0; at < 40; at++) {
+                await new Promise(requestAnimationFrame);
+                seen.add(document.querySelector(".tk-plot .tk-roof").getAttribute("d"));
+            }
+            return seen.size;
+        }"""
+    )
+
+
+def test_nothing_moves_for_readers_who_want_no_motion(url, visit):
+    assert roofs_seen(opened(visit, url, reduced_motion="reduce")) == 1
+    assert roofs_seen(opened(visit, url, reduced_motion="no-preference")) > 2
+
+
+def test_words_of_another_language_need_no_code(roofline, publish, visit):
+    roofline.words = {name: f"<{name}>" for name in roofline.words} | {"best": "最多"}
+    page = visit(publish(roofline.html()))
+    page.get_by_role("button", name="<skip>", exact=True).click()
+    page.get_by_text("最多", exact=True).wait_for()
+    for fold in page.locator("summary").all():
+        fold.click()
+    page.locator("details tbody tr").first.wait_for()
+    said = page.locator(".tk-widget").inner_text()
+    known = re.compile(
+        r"<\w+>|[GTP]?FLOP(/s)?|SXM|RTX|"
+        + "|".join(re.escape(one) for one in [*NAMES, *(point.name for point in POINTS)])
+    )
+    assert not re.search(r"[A-Za-z]{3,}", known.sub("", said)), said

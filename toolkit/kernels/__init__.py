@@ -1,0 +1,1 @@
+"""Kernels: the libraries of this part's chapters."""

@@ -1,0 +1,170 @@
+"""The forward kernel: one program walks over the keys for one tile of queries.
+
+A program holds its queries, a running maximum m, a running sum l and an output O on the chip. For
+each tile of keys it computes the scores S = Q K^T, and mends what it holds by how far the maximum
+rose (online softmax):
+
+    m' = max(m, max S)    a = 2^(m - m')    P = 2^(S - m')    l' = a l + sum P    O' = a O + P V
+
+in powers of two, since the chip has 2^x and no e^x. Tiles that no query of the program sees are
+never loaded; tiles that all see go without a mask. Neither S nor P is written anywhere.
+
+Source:
+    Dao et al. 2022, FlashAttention; Dao 2023, FlashAttention-2 (the walk over keys in one
+    program, one division at the end); Milakov and Gimelshein 2018 (the online softmax).
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+LOG2E: tl.constexpr = tl.constexpr(1.4426950408889634)
+LN2: tl.constexpr = tl.constexpr(0.6931471805599453)
+
+
+@triton.jit
+def capped(scores, scale, softcap, SOFTCAP: tl.constexpr):
+    """Scores times log2(e), so that 2^x can follow: scale * s, or softcap * tanh(scale * s / c)."""
+    if SOFTCAP:
+        # tanh x = 1 - 2 / (1 + e^2x)
+        grown = tl.exp2(scores * (2.0 * LOG2E * scale / softcap))
+        return (softcap * LOG2E) * (1.0 - 2.0 / (1.0 + grown))
+    return scores * (scale * LOG2E)
+
+
+@triton.jit
+def seen(positions, columns, keys, window, CAUSAL: tl.constexpr, WINDOW: tl.constexpr):
+    """Which keys a query sees; ``positions`` and ``columns`` broadcast to a tile."""
+    mask = columns < keys
+    if CAUSAL:
+        mask = mask & (columns <= positions)
+    if WINDOW:
+        mask = mask & (columns > positions - window)
+    return mask
+
+
+@triton.jit
+def walk(
+    output, maximum, total, q, k_base, v_base, stride_k, stride_v, first, last,
+    positions, keys, scale, window, softcap,
+    DIM: tl.constexpr, PADDED: tl.constexpr, KEYS: tl.constexpr, STAGES: tl.constexpr,
+    CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, MASKED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Take in the tiles of keys from ``first`` up to ``last``."""
+    dims = tl.arange(0, PADDED)
+    for start in tl.range(first, last, KEYS, num_stages=STAGES):
+        columns = start + tl.arange(0, KEYS)
+        k_at = k_base + columns[None, :] * stride_k + dims[:, None]
+        v_at = v_base + columns[:, None] * stride_v + dims[None, :]
+        if MASKED:
+            k = tl.load(k_at, (columns[None, :] < keys) & (dims[:, None] < DIM), other=0.0)
+        elif DIM < PADDED:
+            k = tl.load(k_at, dims[:, None] < DIM, other=0.0)
+        else:
+            k = tl.load(k_at)
+        # S = Q K^T
+        scores = capped(tl.dot(q, k, input_precision=PRECISION), scale, softcap, SOFTCAP)
+        if MASKED:
+            mask = seen(positions[:, None], columns[None, :], keys, window, CAUSAL, WINDOW)
+            scores = tl.where(mask, scores, float("-inf"))
+        # m' = max(m, max S); a row that has seen nothing yet has no maximum to subtract
+        higher = tl.maximum(maximum, tl.max(scores, 1))
+        shift = tl.where(higher == float("-inf"), 0.0, higher) if MASKED else higher
+        # P = 2^(S - m'), l' = a l + sum P, O' = a O + P V
+        weights = tl.exp2(scores - shift[:, None])
+        fade = tl.exp2(maximum - shift)
+        total = total * fade + tl.sum(weights, 1)
+        output = output * fade[:, None]
+        if MASKED:
+            v = tl.load(v_at, (columns[:, None] < keys) & (dims[None, :] < DIM), other=0.0)
+        elif DIM < PADDED:
+            v = tl.load(v_at, dims[None, :] < DIM, other=0.0)
+        else:
+            v = tl.load(v_at)
+        output = tl.dot(weights.to(v.dtype), v, output, input_precision=PRECISION)
+        maximum = higher
+    return output, maximum, total
+
+
+@triton.jit
+def flash_forward(
+    q_ptr, k_ptr, v_ptr, o_ptr, lse_ptr, starts_q_ptr, starts_k_ptr,
+    q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row,
+    o_batch, o_head, o_row, lse_batch, lse_head,
+    heads, queries, keys, scale, window, softcap,
+    GROUP: tl.constexpr, DIM: tl.constexpr, PADDED: tl.constexpr,
+    QUERIES: tl.constexpr, KEYS: tl.constexpr, STAGES: tl.constexpr,
+    CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, PACKED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Outputs and log-sum-exps of one tile of queries of one head of one sequence."""
+    block = tl.program_id(0)
+    if CAUSAL:
+        # The last queries see most keys: begin with them, and the short ones fill the gaps.
+        block = tl.num_programs(0) - 1 - block
+    batch = (tl.program_id(1) // heads).to(tl.int64)
+    head = (tl.program_id(1) % heads).to(tl.int64)
+    q_base = q_ptr + batch * q_batch + head * q_head
+    k_base = k_ptr + batch * k_batch + head // GROUP * k_head
+    v_base = v_ptr + batch * v_batch + head // GROUP * v_head
+    o_base = o_ptr + batch * o_batch + head * o_head
+    lse_base = lse_ptr + batch * lse_batch + head * lse_head
+    if PACKED:
+        start_q = tl.load(starts_q_ptr + batch)
+        start_k = tl.load(starts_k_ptr + batch)
+        queries = tl.load(starts_q_ptr + batch + 1) - start_q
+        keys = tl.load(starts_k_ptr + batch + 1) - start_k
+        # Past a sequence's end there are no queries, and nothing to read for them.
+        keys = tl.where(block * QUERIES < queries, keys, 0)
+        q_base += start_q.to(tl.int64) * q_row
+        k_base += start_k.to(tl.int64) * k_row
+        v_base += start_k.to(tl.int64) * v_row
+        o_base += start_q.to(tl.int64) * o_row
+        lse_base += start_q
+
+    rows = block * QUERIES + tl.arange(0, QUERIES)
+    dims = tl.arange(0, PADDED)
+    inside = (rows[:, None] < queries) & (dims[None, :] < DIM)
+    q = tl.load(q_base + rows[:, None] * q_row + dims[None, :], inside, other=0.0)
+    maximum = tl.full([QUERIES], float("-inf"), tl.float32)
+    total = tl.zeros([QUERIES], tl.float32)
+    output = tl.zeros([QUERIES, PADDED], tl.float32)
+
+    # Keys [begin, end) are seen by some query here, and [full, fall) by all.
+    positions = rows + (keys - queries)
+    lowest = block * QUERIES + (keys - queries)
+    begin, full = 0, 0
+    end, fall = keys, keys // KEYS * KEYS
+    if WINDOW:
+        begin = tl.maximum(lowest - window + 1, 0) // KEYS * KEYS
+        full = (tl.maximum(lowest + QUERIES - window, 0) + KEYS - 1) // KEYS * KEYS
+    if CAUSAL:
+        end = tl.minimum(keys, lowest + QUERIES)
+        fall = tl.minimum(fall, tl.maximum(lowest + 1, 0) // KEYS * KEYS)
+    if WINDOW:
+        output, maximum, total = walk(
+            output, maximum, total, q, k_base, v_base, k_row, v_row, begin, tl.minimum(full, end),
+            positions, keys, scale, window, softcap, DIM, PADDED, KEYS, STAGES,
+            CAUSAL, WINDOW, SOFTCAP, True, PRECISION,
+        )  # fmt: skip
+    output, maximum, total = walk(
+        output, maximum, total, q, k_base, v_base, k_row, v_row, full, fall,
+        positions, keys, scale, window, softcap, DIM, PADDED, KEYS, STAGES,
+        CAUSAL, WINDOW, SOFTCAP, False, PRECISION,
+    )  # fmt: skip
+    output, maximum, total = walk(
+        output, maximum, total, q, k_base, v_base, k_row, v_row, tl.maximum(full, fall), end,
+        positions, keys, scale, window, softcap, DIM, PADDED, KEYS, STAGES,
+        CAUSAL, WINDOW, SOFTCAP, True, PRECISION,
+    )  # fmt: skip
+
+    # O / l, and ln(sum e^s) = ln 2 (m + log2 l); a row that saw nothing has l = 0
+    blind = total == 0.0
+    total = tl.where(blind, 1.0, total)
+    output = output / total[:, None]
+    o_at = o_base + rows[:, None] * o_row + dims[None, :]
+    tl.store(o_at, output.to(o_ptr.dtype.element_ty), inside)
+    lse = tl.where(blind, float("-inf"), (maximum + tl.log2(total)) * LN2)
+    tl.store(lse_base + rows, lse, rows < queries)

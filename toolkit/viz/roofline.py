@@ -1,0 +1,185 @@
+"""The widget ``Roofline``: how far below its card's limits a kernel lies, and which limit it is.
+
+The picture has FLOP a second over FLOP a byte, both on log scales. The chosen card's roof is
+min(peak, I · bandwidth); a kernel that was measured on the card lies where it ran, and any other
+on the roof, where it could be at best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import traitlets
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from toolkit.kernels.roofline import CARDS, Card, Point, attainable, ridge
+from toolkit.viz.style import COLORS
+from toolkit.viz.text import GAP, percent, significant
+from toolkit.viz.widget import Widget
+
+PEAK = "16-bit"
+MARKERS = "osD^vPXp"
+ROOM = 2.5
+"""How far the axes go beyond what they hold, as a factor."""
+
+
+class Roofline(Widget):
+    """Kernels under the roofs of some cards.
+
+    Args:
+        points: the kernels, eight at most, each with a name of its own; what the first could
+            reach at best is what the reader guesses.
+        cards: whose roofs are drawn; all of ``CARDS`` by default.
+        first: the name of the card that is shown first.
+    Raises:
+        ValueError: there are no points or more than eight, two points or cards have one name, or
+            ``first``, or a card that a point was measured on, is none of the cards.
+
+    The traits ``card`` and ``point`` (the numbers of those looked at) and ``revealed`` follow the
+    reader, and the widget follows them.
+    """
+
+    name = "roofline"
+    linked = ("card", "point")
+
+    record = traitlets.Dict(help="The points and the cards, by columns.").tag(sync=True)
+    card = traitlets.Int(help="Whose roof is looked at.").tag(sync=True)
+    point = traitlets.Int(0, help="Which kernel is looked at.").tag(sync=True)
+    revealed = traitlets.Bool(False, help="Whether the reader has guessed.").tag(sync=True)
+
+    def __init__(
+        self,
+        points: Sequence[Point],
+        cards: Sequence[Card] = tuple(CARDS.values()),
+        first: str = "H200 SXM",
+    ) -> None:
+        names = [card.name for card in cards]
+        _refuse(points, names, first)
+        self._points, self._cards = tuple(points), tuple(cards)
+        super().__init__(record=_columns(points, cards), card=names.index(first))
+
+    @traitlets.validate("card", "point")
+    def _valid(self, proposal: Any) -> int:
+        name, value = proposal["trait"].name, proposal["value"]
+        count = len(self._cards if name == "card" else self._points)
+        if not 0 <= value < count:
+            raise traitlets.TraitError(f"{name} must be from 0 to {count - 1}, got {value}")
+        return value
+
+    def summary(self) -> str:
+        """Which limit the kernel meets first on the card, how near it can come to the peak."""
+        card, point = self._cards[self.card], self._points[self.point]
+        best = attainable(card, point.intensity, PEAK)
+        measured = ""
+        if point.achieved and point.card == card.name:
+            said = {"achieved": stepped(point.achieved, "FLOP/s")}
+            said["part"] = percent(point.achieved / best)
+            measured = self.words["ran" if point.achieved <= best else "ran_above"].format(**said)
+        return self.words["summary"].format(
+            card=card.name,
+            name=point.name,
+            bound=self.words["memory" if point.intensity < ridge(card, PEAK) else "compute"],
+            intensity=significant(point.intensity),
+            best=stepped(best, "FLOP/s"),
+            share=percent(best / card.peaks[PEAK]),
+            measured=measured,
+        )
+
+    def picture(self) -> Figure:
+        """The widget's picture: every kernel under the roof of the present card."""
+        card = self._cards[self.card]
+        rows = -(-len(self._points) // 2)
+        figure = Figure(figsize=(7.2, 4.2 + 0.24 * rows))
+        axes = figure.subplots()
+        axes.set_title(self.words["title"])
+        intensities = [point.intensity for point in self._points]
+        ridges = [ridge(one, PEAK) for one in self._cards]
+        span = (
+            min(min(intensities) / ROOM, min(ridges) / ROOM**2),
+            max(max(intensities) * ROOM, max(ridges) * ROOM**2),
+        )
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlim(span)
+        _draw_roofs(axes, self._cards, card, span)
+        for marker, point in zip(MARKERS, self._points, strict=False):
+            ran = point.achieved if point.card == card.name else None
+            height = ran or attainable(card, point.intensity, PEAK)
+            face = COLORS["ours"] if ran else COLORS["page"]
+            axes.plot(
+                point.intensity, height, marker, color=COLORS["ours"], markerfacecolor=face,
+                markersize=8, zorder=3, linestyle="none",
+                label=self.words["on_card" if ran else "at_best"].format(name=point.name),
+            )  # fmt: skip
+        axes.set_xlabel(self.words["intensity"])
+        axes.set_ylabel(self.words["speed"])
+        axes.xaxis.set_major_formatter(lambda value, _: significant(value))
+        axes.yaxis.set_major_formatter(lambda value, _: stepped(value, ""))
+        figure.legend(loc="outside lower left", ncols=2, fontsize=9)
+        return figure
+
+
+def stepped(number: float, unit: str) -> str:
+    """A number with its SI step, to the P, and its unit.
+
+    >>> stepped(989.4e12, "FLOP/s").replace(GAP, " ")
+    '989 TFLOP/s'
+    """
+    for step, letter in ((1e15, "P"), (1e12, "T")):
+        if float(f"{number:.3g}") >= step:
+            return f"{significant(number / step)}{GAP}{letter}{unit}"
+    text = significant(number)
+    return f"{text}{unit}" if GAP in text else f"{text}{GAP}{unit}"
+
+
+def _refuse(points: Sequence[Point], cards: list[str], first: str) -> None:
+    names = [point.name for point in points]
+    if not 1 <= len(points) <= len(MARKERS):
+        raise ValueError(
+            f"there are {len(points)} points: give from one to {len(MARKERS)}, as many as there "
+            "are marks to tell them apart"
+        )
+    if twice := [name for all_ in (names, cards) for name in all_ if all_.count(name) > 1]:
+        raise ValueError(f"each point and each card needs a name of its own: {twice[0]!r} is twice")
+    if first not in cards:
+        raise ValueError(f"first must be one of {', '.join(cards)}, got {first!r}")
+    if strange := [point for point in points if point.card and point.card not in cards]:
+        raise ValueError(
+            f"{strange[0].name!r} was measured on {strange[0].card!r}, which is none of the cards: "
+            f"{', '.join(cards)}"
+        )
+
+
+def _columns(points: Sequence[Point], cards: Sequence[Card]) -> dict[str, Any]:
+    names = ["", *(card.name for card in cards)]
+    return {
+        "points": [point.name for point in points],
+        "flops": [point.flops for point in points],
+        "bytes": [point.bytes for point in points],
+        "seconds": [point.seconds for point in points],
+        "measured": [names.index(point.card) - 1 for point in points],
+        "cards": names[1:],
+        "peaks": [card.peaks[PEAK] for card in cards],
+        "bandwidths": [card.bandwidth for card in cards],
+        "sources": [card.source for card in cards],
+    }
+
+
+def _draw_roofs(axes: Axes, cards: Sequence[Card], chosen: Card, span: tuple[float, float]) -> None:
+    for card in sorted(cards, key=lambda card: card is chosen):
+        corners = [span[0], ridge(card, PEAK), span[1]]
+        heights = [attainable(card, corner, PEAK) for corner in corners]
+        look: dict[str, Any] = {"color": COLORS["peer"], "linestyle": "-", "linewidth": 0.7}
+        if card is chosen:
+            look = {"color": COLORS["limit"], "linestyle": "--", "linewidth": 1.8}
+        axes.plot(corners, heights, **look)
+    for peak in {card.peaks[PEAK] for card in cards}:
+        names = [card.name for card in cards if card.peaks[PEAK] == peak and card is not chosen]
+        if own := chosen.peaks[PEAK] == peak:
+            names.append(f"{chosen.name} {stepped(peak, 'FLOP/s')}")
+        axes.annotate(
+            " · ".join(names), (span[1], peak), (-4, 2), textcoords="offset points", ha="right",
+            va="bottom", fontsize=8, color=COLORS["text" if own else "muted"],
+        )  # fmt: skip
