@@ -14,15 +14,15 @@ GPU: still without a measurement, for want of a card; so these are predictions a
     Tile sizes. Predicted: r rows of queries do r operations for each byte of K and V, so that 128
     halve the bytes of 64. An H100's ridge is at 295; what is missing, its L2 cache gives, which
     holds K and V of a head. Larger tiles find no registers.
-    Measured, by compiling for an H100: at head_dim 64 and 128 the forward has 128 x 128 in 220 and
-    251 registers with 8 warps. With 4 warps it spills 328 and 3,196 bytes a thread. The keys'
-    gradients at head_dim 128 have 32 x 128 in 252 registers; 64 x 128 spills 28 bytes, and 64 x 64
-    with 4 warps 516.
+    Measured, by compiling for an H100: with 8 warps the forward has 128 x 128 in 219 registers at
+    head_dim 64; at 128 that spills 16 bytes a thread, and 128 x 64 takes 195 registers. With 4
+    warps 128 x 128 spills 440 and 3,988 bytes. The keys' gradients at head_dim 128 have 32 x 128 in
+    238 registers; 64 x 128 spills 208 bytes, and 64 x 64 with 4 warps 748.
     Warps. Predicted: 8 where 4 spill; else no difference.
     Rows for the matrix unit. Predicted: an H100's takes 64 rows at a time.
     Measured, by compiling: so; with 32 rows of queries the queries' gradients have no wgmma at all.
-    Stages. Predicted: 3 hide the loads of the next tile where shared memory has room, 224 of 227
-    KiB at head_dim 128; the backward, with more operands, has room for 2.
+    Stages. Predicted: 3 hide the loads of the next tile where shared memory has room; the backward,
+    with more operands, has room for 2.
     exp2 in place of exp. Predicted: a multiplication saved for each score, up to 3 %.
     Skipping tiles that causal queries don't see. Predicted: half the time for long sequences.
     No mask on tiles that all queries see. Predicted: 5 to 10 %, as few tiles lie on the diagonal.
@@ -32,15 +32,12 @@ GPU: still without a measurement, for want of a card; so these are predictions a
     Backward. Predicted: 7 products for the 5 counted, so at most 5/7 of the forward's TFLOP/s.
     Decoding. Predicted: 80 % of a copy's bytes a second.
 Watching a kernel
-    Predicted: twice the interpreter's time, since each access is looked up, element by element.
-    Measured: 23 % more. What takes the time is the interpreter itself, some hundred operations
-    of NumPy for each tile. triton-viz 3.0 is no peer here: under triton 3.7.1 it raises at a kernel
-    that calls another.
+    Measured: a tenth to a quarter more. What takes the time is the interpreter itself, some hundred
+    operations of NumPy for each tile. triton-viz 3.0 is no peer here: under triton 3.7.1 it raises
+    at a kernel that calls another.
 On a CPU
-    Predicted: the reference takes three times as long as torch's kernel, as its scores go through
-    the caches four times.
-    Measured: 3 times at 512 tokens, 12 at 2,048, where they no longer fit in them. It also computes
-    the half of the scores that is masked.
+    Measured: the reference takes 3 to 5 times as long as torch's kernel at 512 tokens, 12 times at
+    2,048, where its scores no longer fit in the caches. It also computes the masked half of them.
 Where ours loses
     On a CPU, to torch's kernel, by those factors: the reference is there to be compared with.
 """

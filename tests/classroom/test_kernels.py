@@ -128,3 +128,22 @@ def test_a_kernel_without_end_is_stopped_and_the_next_one_runs():
         with pytest.raises(LearnerError, match="TimeLimit: stopped after 1 s"):
             launch(endless)
         assert launch(answer()).output.tolist() == [0.0, 2.0, 4.0, 6.0, 8.0]
+
+
+def test_a_process_that_did_not_start_is_started_again():
+    started = []
+
+    class Lame(Sandbox):
+        def run_cell(self, *arguments):
+            raise CodecError("lost")
+
+    def start():
+        started.append(1)
+        kind = Lame if len(started) == 1 else Sandbox
+        return kind(Confinement("limits", course.root(), None, False), 0, Limits())
+
+    with kernels.confined(start):
+        with pytest.raises(CodecError, match="lost"):
+            launch(answer())
+        assert launch(answer()).output.tolist() == [0, 2, 4, 6, 8]
+    assert len(started) == 2

@@ -110,6 +110,21 @@ def test_decoding_reads_the_blocks_of_its_table():
     assert (output[1] - other[0, :, 0]).abs().max() < FP32
 
 
+def test_no_gradients_flow_through_decoding():
+    cache, table = torch.zeros(2, 4, 1, 16), torch.zeros(1, 1, dtype=torch.int32)
+    output = flash_decode(draw(0, 1, 1, 16), cache, cache, table, torch.ones(1, dtype=torch.int32))
+    assert not output.requires_grad
+
+
+def test_the_reference_is_exact_under_autocast():
+    q, k, v = (draw(n, 1, 2, 30, 32) for n in range(3))
+    wanted, wanted_lse = flash_attention(q, k, v, return_lse=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        output, lse = flash_attention(q, k, v, return_lse=True)
+    assert torch.equal(output, wanted)
+    assert torch.equal(lse, wanted_lse)
+
+
 def test_bf16_is_rounded_once():
     q, k, v = (draw(n, 1, 2, 30, 32, dtype=torch.bfloat16) for n in range(3))
     exact = attention(q.float(), k.float(), v.float())
@@ -157,9 +172,13 @@ def test_dtypes_devices_and_strides_that_do_not_fit():
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
-        ({"window": 0}, "window must be at least 1, the query's own key, got 0"),
-        ({"softcap": 0.0}, r"softcap must be above 0, got 0\.0"),
-        ({"softcap": float("nan")}, "softcap must be above 0, got nan"),
+        ({"window": 0}, "window must be a whole number, at least 1, got 0"),
+        ({"window": 2.5}, r"window must be a whole number, at least 1, got 2\.5"),
+        ({"softcap": 0.0}, r"softcap must be a finite number above 0, got 0\.0"),
+        ({"softcap": float("nan")}, "softcap must be a finite number above 0, got nan"),
+        ({"softcap": float("inf")}, "softcap must be a finite number above 0, got inf"),
+        ({"scale": float("nan")}, "scale must be a finite number, got nan"),
+        ({"scale": "0.5"}, "scale must be a finite number, got '0.5'"),
     ],
 )
 def test_rules_that_make_no_sense(rules, said):
@@ -185,6 +204,8 @@ def test_starts_that_do_not_fit(starts, said):
         flash_attention_varlen(q, k, v, torch.tensor(starts, dtype=torch.int32), whole)
     with pytest.raises(ValueError, match="vector of int32"):
         flash_attention_varlen(q, k, v, whole.long(), whole)
+    with pytest.raises(ValueError, match="cu_seqlens_k must be contiguous"):
+        flash_attention_varlen(q, k, v, whole, torch.stack([whole, whole], 1)[:, 1])
 
 
 def test_caches_that_do_not_fit():
@@ -196,8 +217,16 @@ def test_caches_that_do_not_fit():
         flash_decode(q, cache, cache, table[:1], lens)
     with pytest.raises(ValueError, match=r"context_lens must be int32"):
         flash_decode(q, cache, cache, table, lens.long())
-    with pytest.raises(ValueError, match="num_splits must be at least 1, got 0"):
-        flash_decode(q, cache, cache, table, lens, num_splits=0)
+    for splits in (0, 129):
+        with pytest.raises(ValueError, match=f"num_splits must be 1 to 128, got {splits}"):
+            flash_decode(q, cache, cache, table, lens, num_splits=splits)
+    with pytest.raises(ValueError, match=r"context_lens must be 0 to 12, .* got \[1, 13\]"):
+        flash_decode(q, cache, cache, table, torch.tensor([1, 13], dtype=torch.int32))
+    for block in (-1, 6):
+        with pytest.raises(ValueError, match=f"the cache's 6 blocks, got 0 to {block}|got -1 to 0"):
+            flash_decode(q, cache, cache, torch.tensor([[0], [block]], dtype=torch.int32), lens)
+    with pytest.raises(ValueError, match="block_size of 0"):
+        flash_decode(q, cache[:, :0], cache[:, :0], table, lens)
 
 
 def test_flops_are_the_papers():

@@ -118,10 +118,15 @@ class _Clean:
 
     def launch(self, *arguments: Any) -> dict[str, Any]:
         if self._sandbox is None:
-            self._sandbox = self._start()
-            self._sandbox.run_cell(IMPORTS, START_SECONDS)
+            sandbox = self._start()
+            try:
+                sandbox.run_cell(IMPORTS, START_SECONDS)
+            except BaseException:
+                sandbox.close()
+                raise
+            self._sandbox = sandbox
             # Whoever looks for a hint launches the same wrong answers on the same input.
-            self._ask = lru_cache(maxsize=512)(self._sandbox.ask)
+            self._ask = lru_cache(maxsize=512)(sandbox.ask)
         try:
             found: dict[str, Any] = Answer(self._ask).launch_from_source(*arguments)
         except BaseException as error:

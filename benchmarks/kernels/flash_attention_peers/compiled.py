@@ -23,7 +23,7 @@ KERNELS = {
 }
 OTHERS = {
     ("forward", 64): [Tiles(64, 64, 4, 3), Tiles(128, 128, 4, 3)],
-    ("forward", 128): [Tiles(128, 64, 8, 3), Tiles(128, 128, 4, 3)],
+    ("forward", 128): [Tiles(128, 128, 8, 3), Tiles(128, 128, 4, 3)],
     ("keys' gradients", 64): [Tiles(64, 64, 4, 2), Tiles(128, 128, 8, 2)],
     ("keys' gradients", 128): [Tiles(64, 128, 8, 2), Tiles(64, 64, 4, 2)],
     ("queries' gradients", 64): [Tiles(64, 64, 4, 2), Tiles(32, 128, 8, 2)],

@@ -97,7 +97,7 @@ def test_heads_share_keys(heads, kv_heads):
     compare(q, k, v, causal=True)
 
 
-@pytest.mark.parametrize("dim", [16, 40, 64, 96, 128, 256])
+@pytest.mark.parametrize("dim", [16, 17, 40, 64, 96, 128, 250])
 def test_any_head_dim(dim):
     q, k, v = (draw(n, 1, 1, 20, dim) for n in range(3))
     compare(q, k, v, causal=True)
@@ -109,17 +109,24 @@ def test_causal_is_aligned_at_the_last_query(queries, keys):
     compare(q, k, v, causal=True)
 
 
-@pytest.mark.parametrize("window", [1, 3, 63, 64, 65, 129, 1000])
+@pytest.mark.parametrize("window", [1, 3, 63, 64, 65, 129, 199, 200, 2**31 - 1])
 @pytest.mark.parametrize("causal", [False, True])
 def test_windows(window, causal):
     q, k, v = draw(0, 1, 1, 150, 16), draw(1, 1, 1, 200, 16), draw(2, 1, 1, 200, 16)
     compare(q, k, v, causal=causal, window=window)
 
 
-@pytest.mark.parametrize("softcap", [0.5, 30.0])
+@pytest.mark.parametrize("softcap", [1e-3, 0.5, 30.0, 1e6])
 def test_softcap(softcap):
     q, k, v = (draw(n, 1, 2, 80, 32) for n in range(3))
     compare(q, k, v, causal=True, softcap=softcap)
+
+
+@pytest.mark.parametrize("scale", [-0.5, 0.0, 2])
+def test_any_scale(scale):
+    q, k, v = (draw(n, 1, 2, 70, 32) for n in range(3))
+    # at a scale of 2 scores are up to 50, and fp32 has so many digits less of them
+    compare(q, k, v, 5 * FP32, causal=True, scale=scale)
 
 
 def test_large_scores_do_not_overflow():
@@ -176,6 +183,31 @@ def test_gradients_are_the_same_in_every_run():
     k, v = k[:, :2], v[:, :2]
     runs = [torch.autograd.grad(flash_attention(q, k, v).sin().sum(), (q, k, v)) for _ in range(2)]
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+def test_second_derivatives_are_refused():
+    q, k, v = (draw(n, 1, 1, 20, 16) for n in range(3))
+    with pytest.raises(RuntimeError, match="no second derivatives, and create_graph=True asks"):
+        torch.autograd.grad(flash_attention(q, k, v).sum(), q, create_graph=True)
+
+
+def test_starts_that_change_before_the_backward_are_noticed():
+    q, k, v = (draw(n, 20, 1, 16) for n in range(3))
+    starts = packed([12, 8])
+    output = flash_attention_varlen(q, k, v, starts, starts)
+    starts[1] = 5
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()
+
+
+def test_rows_past_what_32_bits_count():
+    # 60 rows that span as much as 200,000 rows of 12,288 numbers do
+    far = 2**31 // 58
+    room = torch.empty(59 * far + 32, dtype=torch.float16)
+    rows = room.as_strided((1, 1, 60, 32), (0, 0, far, 1))
+    rows.copy_(draw(1, 1, 1, 60, 32, dtype=torch.float16).detach())
+    output, _ = launch_forward(rows, rows, rows, Options(scale=0.2), Tiles(16, 16, 4, 1))
+    assert (output - by_hand(rows, rows, rows, scale=0.2)[0]).abs().max() < FP16
 
 
 def test_bf16_is_computed_in_fp32():

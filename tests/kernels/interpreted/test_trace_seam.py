@@ -880,3 +880,15 @@ def test_a_trace_within_a_trace_is_refused():
             pass
         copy[(1,)](torch.zeros(4), torch.zeros(4), 4, BLOCK=4)
     assert len(launches) == 1
+
+
+@triton.jit
+def read_far(x, out, far):
+    tl.store(out, tl.load(x + tl.cast(far, tl.int64)))  # far
+
+
+@pytest.mark.parametrize("far", [2**20, 2**44, 2**46, -(2**45), 2**60])
+def test_an_address_far_away_is_out_of_bounds(far):
+    record = run(read_far, torch.ones(4), torch.zeros(1), far)
+    (problem,) = record.problems
+    assert (problem.kind, problem.line) == ("out of bounds", line("far"))

@@ -17,21 +17,15 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forward import LOG2E, seen
+from .forward import LOG2E, capped, moved, seen
 
 
 @triton.jit
 def weights_again(products, lse, mask, scale, softcap, SOFTCAP: tl.constexpr, MASKED: tl.constexpr):
     """P of a tile from its Q K^T, and dS of the capped scores for dS of the plain: 1 - tanh^2."""
-    slope = 1.0
-    if SOFTCAP:
-        grown = tl.exp2(products * (2.0 * LOG2E * scale / softcap))
-        tanh = 1.0 - 2.0 / (1.0 + grown)
-        scores = (softcap * LOG2E) * tanh
-        slope = 1.0 - tanh * tanh
-    else:
-        scores = products * (scale * LOG2E)
-    weights = tl.exp2(scores - lse)
+    scores, unit = capped(products, scale, softcap, SOFTCAP)
+    slope = 1.0 - scores * scores if SOFTCAP else 1.0
+    weights = tl.exp2(scores * unit - lse)
     if MASKED:
         weights = tl.where(mask, weights, 0.0)
     return weights, slope
@@ -48,16 +42,18 @@ def kept(lse_at, delta_at, inside):
 def row_products(
     o_ptr, do_ptr, dlse_ptr, delta_ptr,
     o_batch, o_head, o_row, do_batch, do_head, do_row, lse_batch, lse_head,
-    heads, queries, DIM: tl.constexpr, PADDED: tl.constexpr, QUERIES: tl.constexpr,
+    queries, DIM: tl.constexpr, PADDED: tl.constexpr, QUERIES: tl.constexpr,
 ):  # fmt: skip
     """D = rowsum(dO * O) - dlse, which all tiles of a row need."""
-    batch = (tl.program_id(1) // heads).to(tl.int64)
-    head = (tl.program_id(1) % heads).to(tl.int64)
-    rows = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)
-    dims = tl.arange(0, PADDED)
+    head = tl.program_id(1).to(tl.int64)
+    batch = tl.program_id(2).to(tl.int64)
+    low, tile, dims = tl.program_id(0) * QUERIES, tl.arange(0, QUERIES), tl.arange(0, PADDED)
+    rows = low + tile
     inside = (rows[:, None] < queries) & (dims[None, :] < DIM)
-    o_at = o_ptr + batch * o_batch + head * o_head + rows[:, None] * o_row + dims[None, :]
-    do_at = do_ptr + batch * do_batch + head * do_head + rows[:, None] * do_row + dims[None, :]
+    o_base = moved(o_ptr + batch * o_batch + head * o_head, low, o_row)
+    do_base = moved(do_ptr + batch * do_batch + head * do_head, low, do_row)
+    o_at = o_base + (tile[:, None] * o_row + dims[None, :])
+    do_at = do_base + (tile[:, None] * do_row + dims[None, :])
     lse_at = batch * lse_batch + head * lse_head + rows
     o = tl.load(o_at, inside, other=0.0).to(tl.float32)
     do = tl.load(do_at, inside, other=0.0).to(tl.float32)
@@ -74,11 +70,12 @@ def walk_queries(
     PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Add to dK and dV of one tile of keys what the queries from ``first`` to ``last`` give."""
-    dims = tl.arange(0, PADDED)
+    dims, tile = tl.arange(0, PADDED), tl.arange(0, QUERIES)
     for start in tl.range(first, last, QUERIES, num_stages=STAGES):
-        rows = start + tl.arange(0, QUERIES)
+        rows = start + tile
         inside = (rows[:, None] < queries) & (dims[None, :] < DIM)
-        q = tl.load(q_base + rows[:, None] * stride_q + dims[None, :], inside, other=0.0)
+        q_at = moved(q_base, start, stride_q) + (tile[:, None] * stride_q + dims[None, :])
+        q = tl.load(q_at, inside, other=0.0)
         lse, delta = kept(lse_base + rows, delta_base + rows, rows < queries)
         # S^T = K Q^T, so that P^T is at hand without turning a tile
         mask = columns[:, None] < keys
@@ -89,7 +86,8 @@ def walk_queries(
             tl.dot(k, tl.trans(q), input_precision=PRECISION),
             lse[None, :], mask, scale, softcap, SOFTCAP, MASKED,
         )  # fmt: skip
-        do = tl.load(do_base + rows[:, None] * stride_do + dims[None, :], inside, other=0.0)
+        do_at = moved(do_base, start, stride_do) + (tile[:, None] * stride_do + dims[None, :])
+        do = tl.load(do_at, inside, other=0.0)
         # dV += P^T dO, dP^T = V dO^T, dS^T = P^T (dP^T - D), dK += dS^T Q
         dv = tl.dot(weights.to(do.dtype), do, dv, input_precision=PRECISION)
         d_weights = tl.dot(v, tl.trans(do), input_precision=PRECISION)
@@ -103,7 +101,7 @@ def flash_backward_keys(
     q_ptr, k_ptr, v_ptr, do_ptr, lse_ptr, delta_ptr, dk_ptr, dv_ptr, starts_q_ptr, starts_k_ptr,
     q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row,
     do_batch, do_head, do_row, lse_batch, lse_head, dk_batch, dk_head, dk_row,
-    kv_heads, queries, keys, scale, window, softcap,
+    queries, keys, scale, window, softcap,
     GROUP: tl.constexpr, DIM: tl.constexpr, PADDED: tl.constexpr,
     QUERIES: tl.constexpr, KEYS: tl.constexpr, STAGES: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, PACKED: tl.constexpr,
@@ -111,8 +109,8 @@ def flash_backward_keys(
 ):  # fmt: skip
     """dK and dV of one tile of keys of one KV head, from all query heads that share it."""
     low = tl.program_id(0) * KEYS
-    batch = (tl.program_id(1) // kv_heads).to(tl.int64)
-    kv_head = (tl.program_id(1) % kv_heads).to(tl.int64)
+    kv_head = tl.program_id(1).to(tl.int64)
+    batch = tl.program_id(2).to(tl.int64)
     start_q, start_k = 0, 0
     if PACKED:
         start_q = tl.load(starts_q_ptr + batch).to(tl.int64)
@@ -120,13 +118,13 @@ def flash_backward_keys(
         queries = (tl.load(starts_q_ptr + batch + 1) - start_q).to(tl.int32)
         keys = (tl.load(starts_k_ptr + batch + 1) - start_k).to(tl.int32)
         queries = tl.where(low < keys, queries, 0)
-    columns = low + tl.arange(0, KEYS)
-    dims = tl.arange(0, PADDED)
+    tile, dims = tl.arange(0, KEYS), tl.arange(0, PADDED)
+    columns = low + tile
     inside = (columns[:, None] < keys) & (dims[None, :] < DIM)
-    k_base = k_ptr + batch * k_batch + kv_head * k_head + start_k * k_row
-    v_base = v_ptr + batch * v_batch + kv_head * v_head + start_k * v_row
-    k = tl.load(k_base + columns[:, None] * k_row + dims[None, :], inside, other=0.0)
-    v = tl.load(v_base + columns[:, None] * v_row + dims[None, :], inside, other=0.0)
+    k_base = moved(k_ptr + batch * k_batch + kv_head * k_head, start_k + low, k_row)
+    v_base = moved(v_ptr + batch * v_batch + kv_head * v_head, start_k + low, v_row)
+    k = tl.load(k_base + (tile[:, None] * k_row + dims[None, :]), inside, other=0.0)
+    v = tl.load(v_base + (tile[:, None] * v_row + dims[None, :]), inside, other=0.0)
     dk = tl.zeros([KEYS, PADDED], tl.float32)
     dv = tl.zeros([KEYS, PADDED], tl.float32)
 
@@ -141,8 +139,8 @@ def flash_backward_keys(
         end = tl.minimum(queries, tl.maximum(low + KEYS - 1 + window - offset, 0))
         fall = tl.minimum(queries, tl.maximum(low + window - offset, 0)) // QUERIES * QUERIES
     head = kv_head * GROUP
-    q_base = q_ptr + batch * q_batch + head * q_head + start_q * q_row
-    do_base = do_ptr + batch * do_batch + head * do_head + start_q * do_row
+    q_base = moved(q_ptr + batch * q_batch + head * q_head, start_q, q_row)
+    do_base = moved(do_ptr + batch * do_batch + head * do_head, start_q, do_row)
     kept_base = batch * lse_batch + head * lse_head + start_q
     for _ in range(GROUP):
         lse_base, delta_base = lse_ptr + kept_base, delta_ptr + kept_base
@@ -183,12 +181,14 @@ def walk_keys(
     PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Add to dQ of one tile of queries what the keys from ``first`` to ``last`` give."""
-    dims = tl.arange(0, PADDED)
+    dims, tile = tl.arange(0, PADDED), tl.arange(0, KEYS)
     for start in tl.range(first, last, KEYS, num_stages=STAGES):
-        columns = start + tl.arange(0, KEYS)
+        columns = start + tile
         inside = (columns[:, None] < keys) & (dims[None, :] < DIM)
-        k = tl.load(k_base + columns[:, None] * stride_k + dims[None, :], inside, other=0.0)
-        v = tl.load(v_base + columns[:, None] * stride_v + dims[None, :], inside, other=0.0)
+        k_at = moved(k_base, start, stride_k) + (tile[:, None] * stride_k + dims[None, :])
+        v_at = moved(v_base, start, stride_v) + (tile[:, None] * stride_v + dims[None, :])
+        k = tl.load(k_at, inside, other=0.0)
+        v = tl.load(v_at, inside, other=0.0)
         mask = seen(positions[:, None], columns[None, :], keys, window, CAUSAL, WINDOW)
         weights, slope = weights_again(
             tl.dot(q, tl.trans(k), input_precision=PRECISION),
@@ -206,16 +206,20 @@ def flash_backward_queries(
     q_ptr, k_ptr, v_ptr, do_ptr, lse_ptr, delta_ptr, dq_ptr, starts_q_ptr, starts_k_ptr,
     q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row,
     do_batch, do_head, do_row, lse_batch, lse_head, dq_batch, dq_head, dq_row,
-    heads, queries, keys, scale, window, softcap,
+    queries, keys, scale, window, softcap,
     GROUP: tl.constexpr, DIM: tl.constexpr, PADDED: tl.constexpr,
     QUERIES: tl.constexpr, KEYS: tl.constexpr, STAGES: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, PACKED: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
     """dQ of one tile of queries of one head."""
-    low = tl.program_id(0) * QUERIES
-    batch = (tl.program_id(1) // heads).to(tl.int64)
-    head = (tl.program_id(1) % heads).to(tl.int64)
+    block = tl.program_id(0)
+    if CAUSAL:
+        # The last queries see most keys, and begin.
+        block = tl.num_programs(0) - 1 - block
+    low = block * QUERIES
+    head = tl.program_id(1).to(tl.int64)
+    batch = tl.program_id(2).to(tl.int64)
     start_q, start_k = 0, 0
     if PACKED:
         start_q = tl.load(starts_q_ptr + batch).to(tl.int64)
@@ -223,16 +227,16 @@ def flash_backward_queries(
         queries = (tl.load(starts_q_ptr + batch + 1) - start_q).to(tl.int32)
         keys = (tl.load(starts_k_ptr + batch + 1) - start_k).to(tl.int32)
         keys = tl.where(low < queries, keys, 0)
-    rows = low + tl.arange(0, QUERIES)
-    dims = tl.arange(0, PADDED)
+    tile, dims = tl.arange(0, QUERIES), tl.arange(0, PADDED)
+    rows = low + tile
     inside = (rows[:, None] < queries) & (dims[None, :] < DIM)
-    q_base = q_ptr + batch * q_batch + head * q_head + start_q * q_row
-    do_base = do_ptr + batch * do_batch + head * do_head + start_q * do_row
-    k_base = k_ptr + batch * k_batch + head // GROUP * k_head + start_k * k_row
-    v_base = v_ptr + batch * v_batch + head // GROUP * v_head + start_k * v_row
+    q_base = moved(q_ptr + batch * q_batch + head * q_head, start_q + low, q_row)
+    do_base = moved(do_ptr + batch * do_batch + head * do_head, start_q + low, do_row)
+    k_base = moved(k_ptr + batch * k_batch + head // GROUP * k_head, start_k, k_row)
+    v_base = moved(v_ptr + batch * v_batch + head // GROUP * v_head, start_k, v_row)
     kept_at = batch * lse_batch + head * lse_head + start_q + rows
-    q = tl.load(q_base + rows[:, None] * q_row + dims[None, :], inside, other=0.0)
-    do = tl.load(do_base + rows[:, None] * do_row + dims[None, :], inside, other=0.0)
+    q = tl.load(q_base + (tile[:, None] * q_row + dims[None, :]), inside, other=0.0)
+    do = tl.load(do_base + (tile[:, None] * do_row + dims[None, :]), inside, other=0.0)
     lse, delta = kept(lse_ptr + kept_at, delta_ptr + kept_at, rows < queries)
     dq = tl.zeros([QUERIES, PADDED], tl.float32)
 
@@ -263,5 +267,6 @@ def flash_backward_queries(
         positions, keys, scale, window, softcap, DIM, PADDED, KEYS, STAGES,
         CAUSAL, WINDOW, SOFTCAP, True, PRECISION,
     )  # fmt: skip
-    at = dq_ptr + batch * dq_batch + head * dq_head + (start_q + rows[:, None]) * dq_row
-    tl.store(at + dims[None, :], (dq * scale).to(dq_ptr.dtype.element_ty), inside)
+    dq_base = moved(dq_ptr + batch * dq_batch + head * dq_head, start_q + low, dq_row)
+    dq_at = dq_base + (tile[:, None] * dq_row + dims[None, :])
+    tl.store(dq_at, (dq * scale).to(dq_ptr.dtype.element_ty), inside)

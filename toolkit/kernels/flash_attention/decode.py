@@ -22,7 +22,8 @@ from torch import Tensor
 from toolkit.kernels.engine import chip
 
 from .forward import LN2, LOG2E, capped
-from .launch import precision, strides
+from .launch import on_its_device, precision, strides
+from .refusals import MOST_SPLITS
 from .tiles import DECODE, pick
 
 
@@ -68,11 +69,11 @@ def decode_split(
         k = tl.load(k_at[:, None] + dims[None, :], wanted, other=0.0)
         v = tl.load(v_at[:, None] + dims[None, :], wanted, other=0.0)
         products = tl.dot(q, tl.trans(k), input_precision=PRECISION)
-        scores = capped(products, scale, softcap, SOFTCAP)
+        scores, unit = capped(products, scale, softcap, SOFTCAP)
         scores = tl.where(held[None, :], scores, float("-inf"))
-        higher = tl.maximum(maximum, tl.max(scores, 1))
+        higher = tl.maximum(maximum, tl.max(scores, 1) * unit)
         shift = tl.where(higher == float("-inf"), 0.0, higher)
-        weights = tl.exp2(scores - shift[:, None])
+        weights = tl.exp2(scores * unit - shift[:, None])
         fade = tl.exp2(maximum - shift)
         total = total * fade + tl.sum(weights, 1)
         output = output * fade[:, None]
@@ -115,6 +116,7 @@ def decode_join(
     tl.store(out_lse_ptr + batch * out_lse_batch + head, joined)
 
 
+@on_its_device
 def launch_decode(
     q: Tensor, k_cache: Tensor, v_cache: Tensor, block_table: Tensor, context_lens: Tensor,
     scale: float, window: int | None, softcap: float | None, num_splits: int | None,
@@ -159,4 +161,4 @@ def splits_that_fill(q: Tensor, kv_heads: int, longest: int) -> int:
     if q.is_cuda:
         processors = torch.cuda.get_device_properties(q.device).multi_processor_count
     wanted = triton.cdiv(2 * processors, q.shape[0] * kv_heads)
-    return max(1, min(wanted, triton.cdiv(longest, 4), 128))
+    return max(1, min(wanted, triton.cdiv(longest, 4), MOST_SPLITS))

@@ -24,13 +24,25 @@ LN2: tl.constexpr = tl.constexpr(0.6931471805599453)
 
 
 @triton.jit
-def capped(scores, scale, softcap, SOFTCAP: tl.constexpr):
-    """Scores times log2(e), so that 2^x can follow: scale * s, or softcap * tanh(scale * s / c)."""
+def moved(base, rows, stride):
+    """``base``, so many rows on: the end of a long text is past what 32 bits count."""
+    return base + tl.cast(rows, tl.int64) * stride
+
+
+@triton.jit
+def tanh(x):
+    """1 - 2 / (1 + e^2x), and its series where that would lose the digits of a small x."""
+    square = x * x
+    series = x * (1.0 - square * (1.0 / 3.0 - square * (2.0 / 15.0)))
+    return tl.where(square < 0.01, series, 1.0 - 2.0 / (1.0 + tl.exp2(x * (2.0 * LOG2E))))
+
+
+@triton.jit
+def capped(products, scale, softcap, SOFTCAP: tl.constexpr):
+    """Scores from Q K^T, and the unit that makes them powers of two: S * unit = log2(e^s)."""
     if SOFTCAP:
-        # tanh x = 1 - 2 / (1 + e^2x)
-        grown = tl.exp2(scores * (2.0 * LOG2E * scale / softcap))
-        return (softcap * LOG2E) * (1.0 - 2.0 / (1.0 + grown))
-    return scores * (scale * LOG2E)
+        return tanh(products * (scale / softcap)), softcap * LOG2E
+    return products, scale * LOG2E
 
 
 @triton.jit
@@ -53,11 +65,11 @@ def walk(
     PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Take in the tiles of keys from ``first`` up to ``last``."""
-    dims = tl.arange(0, PADDED)
+    dims, tile = tl.arange(0, PADDED), tl.arange(0, KEYS)
     for start in tl.range(first, last, KEYS, num_stages=STAGES):
-        columns = start + tl.arange(0, KEYS)
-        k_at = k_base + columns[None, :] * stride_k + dims[:, None]
-        v_at = v_base + columns[:, None] * stride_v + dims[None, :]
+        columns = start + tile
+        k_at = moved(k_base, start, stride_k) + (tile[None, :] * stride_k + dims[:, None])
+        v_at = moved(v_base, start, stride_v) + (tile[:, None] * stride_v + dims[None, :])
         if MASKED:
             k = tl.load(k_at, (columns[None, :] < keys) & (dims[:, None] < DIM), other=0.0)
         elif DIM < PADDED:
@@ -65,15 +77,16 @@ def walk(
         else:
             k = tl.load(k_at)
         # S = Q K^T
-        scores = capped(tl.dot(q, k, input_precision=PRECISION), scale, softcap, SOFTCAP)
+        products = tl.dot(q, k, input_precision=PRECISION)
+        scores, unit = capped(products, scale, softcap, SOFTCAP)
         if MASKED:
             mask = seen(positions[:, None], columns[None, :], keys, window, CAUSAL, WINDOW)
             scores = tl.where(mask, scores, float("-inf"))
         # m' = max(m, max S); a row that has seen nothing yet has no maximum to subtract
-        higher = tl.maximum(maximum, tl.max(scores, 1))
+        higher = tl.maximum(maximum, tl.max(scores, 1) * unit)
         shift = tl.where(higher == float("-inf"), 0.0, higher) if MASKED else higher
         # P = 2^(S - m'), l' = a l + sum P, O' = a O + P V
-        weights = tl.exp2(scores - shift[:, None])
+        weights = tl.exp2(scores * unit - shift[:, None])
         fade = tl.exp2(maximum - shift)
         total = total * fade + tl.sum(weights, 1)
         output = output * fade[:, None]
@@ -93,7 +106,7 @@ def flash_forward(
     q_ptr, k_ptr, v_ptr, o_ptr, lse_ptr, starts_q_ptr, starts_k_ptr,
     q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row,
     o_batch, o_head, o_row, lse_batch, lse_head,
-    heads, queries, keys, scale, window, softcap,
+    queries, keys, scale, window, softcap,
     GROUP: tl.constexpr, DIM: tl.constexpr, PADDED: tl.constexpr,
     QUERIES: tl.constexpr, KEYS: tl.constexpr, STAGES: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, PACKED: tl.constexpr,
@@ -104,8 +117,8 @@ def flash_forward(
     if CAUSAL:
         # The last queries see most keys: begin with them, and the short ones fill the gaps.
         block = tl.num_programs(0) - 1 - block
-    batch = (tl.program_id(1) // heads).to(tl.int64)
-    head = (tl.program_id(1) % heads).to(tl.int64)
+    head = tl.program_id(1).to(tl.int64)
+    batch = tl.program_id(2).to(tl.int64)
     q_base = q_ptr + batch * q_batch + head * q_head
     k_base = k_ptr + batch * k_batch + head // GROUP * k_head
     v_base = v_ptr + batch * v_batch + head // GROUP * v_head
@@ -118,16 +131,15 @@ def flash_forward(
         keys = tl.load(starts_k_ptr + batch + 1) - start_k
         # Past a sequence's end there are no queries, and nothing to read for them.
         keys = tl.where(block * QUERIES < queries, keys, 0)
-        q_base += start_q.to(tl.int64) * q_row
-        k_base += start_k.to(tl.int64) * k_row
-        v_base += start_k.to(tl.int64) * v_row
-        o_base += start_q.to(tl.int64) * o_row
+        q_base, o_base = moved(q_base, start_q, q_row), moved(o_base, start_q, o_row)
+        k_base, v_base = moved(k_base, start_k, k_row), moved(v_base, start_k, v_row)
         lse_base += start_q
 
-    rows = block * QUERIES + tl.arange(0, QUERIES)
-    dims = tl.arange(0, PADDED)
+    tile, dims = tl.arange(0, QUERIES), tl.arange(0, PADDED)
+    rows = block * QUERIES + tile
     inside = (rows[:, None] < queries) & (dims[None, :] < DIM)
-    q = tl.load(q_base + rows[:, None] * q_row + dims[None, :], inside, other=0.0)
+    q_base = moved(q_base, block * QUERIES, q_row)
+    q = tl.load(q_base + (tile[:, None] * q_row + dims[None, :]), inside, other=0.0)
     maximum = tl.full([QUERIES], float("-inf"), tl.float32)
     total = tl.zeros([QUERIES], tl.float32)
     output = tl.zeros([QUERIES, PADDED], tl.float32)
@@ -164,7 +176,7 @@ def flash_forward(
     blind = total == 0.0
     total = tl.where(blind, 1.0, total)
     output = output / total[:, None]
-    o_at = o_base + rows[:, None] * o_row + dims[None, :]
+    o_at = moved(o_base, block * QUERIES, o_row) + (tile[:, None] * o_row + dims[None, :])
     tl.store(o_at, output.to(o_ptr.dtype.element_ty), inside)
     lse = tl.where(blind, float("-inf"), (maximum + tl.log2(total)) * LN2)
     tl.store(lse_base + rows, lse, rows < queries)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
+from typing import Any
 
 import torch
 import triton
@@ -83,6 +86,18 @@ def sizes(tiles: Tiles) -> dict[str, int]:
     }  # fmt: skip
 
 
+def on_its_device(launch: Callable[..., Any]) -> Callable[..., Any]:
+    """Triton launches on the present device: make it the one that the first tensor is on."""
+
+    @wraps(launch)
+    def launched(q: Tensor, *arguments: Any, **named: Any) -> Any:
+        with torch.cuda.device_of(q):
+            return launch(q, *arguments, **named)
+
+    return launched
+
+
+@on_its_device
 def launch_forward(
     q: Tensor, k: Tensor, v: Tensor, options: Options, tiles: Tiles | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -94,20 +109,21 @@ def launch_forward(
     batch, queries, keys = options.sizes(q, k)
     output = torch.empty_like(q)
     lse = q.new_empty(q.shape[:3], dtype=torch.float32)
-    at, heads = options.at, q.shape[1]
-    grid = (triton.cdiv(queries, tiles.queries), batch * heads)
+    at = options.at
+    grid = (triton.cdiv(queries, tiles.queries), q.shape[1], batch)
     if 0 in grid:
         return output, lse
 
     flash_forward[grid](
         q, k, v, output, lse, *options.starts(q),
         *at(q), *at(k), *at(v), *at(output), *at(lse)[:2],
-        heads, queries, keys, options.scale, options.window or 0, options.softcap or 0.0,
+        queries, keys, options.scale, options.window or 0, options.softcap or 0.0,
         **options.constants(q, k), **sizes(tiles),
     )  # fmt: skip
     return output, lse
 
 
+@on_its_device
 def launch_backward(
     q: Tensor, k: Tensor, v: Tensor, output: Tensor, lse: Tensor, d_output: Tensor, d_lse: Tensor,
     options: Options, tiles: Tiles | None = None,
@@ -117,30 +133,29 @@ def launch_backward(
     of_queries = tiles or tiles_for(QUERIES_GRADIENT, q, options)
     batch, queries, keys = options.sizes(q, k)
     dq, dk, dv = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
-    heads, kv_heads = q.shape[1], k.shape[1]
     if d_output.stride(3) != 1:
         d_output = d_output.contiguous()
     at, delta = options.at, torch.empty_like(lse)
     constants = options.constants(q, k)
     padded = {name: constants[name] for name in ("DIM", "PADDED")}
     if delta.numel():
-        row_products[(triton.cdiv(q.shape[2], 64), q.shape[0] * heads)](
+        row_products[(triton.cdiv(q.shape[2], 64), q.shape[1], q.shape[0])](
             output, d_output, d_lse.contiguous(), delta,
             *strides(output), *strides(d_output), *lse.stride()[:2],
-            heads, q.shape[2], QUERIES=64, **padded,
+            q.shape[2], QUERIES=64, **padded,
         )  # fmt: skip
     of_inputs = (*at(q), *at(k), *at(v), *at(d_output), *at(lse)[:2])
     asked = (options.scale, options.window or 0, options.softcap or 0.0)
-    grid = (triton.cdiv(keys, of_keys.keys), batch * kv_heads)
+    grid = (triton.cdiv(keys, of_keys.keys), k.shape[1], batch)
     if 0 not in grid:
         flash_backward_keys[grid](
             q, k, v, d_output, lse, delta, dk, dv, *options.starts(q), *of_inputs, *at(dk),
-            kv_heads, queries, keys, *asked, **constants, **sizes(of_keys),
+            queries, keys, *asked, **constants, **sizes(of_keys),
         )  # fmt: skip
-    grid = (triton.cdiv(queries, of_queries.queries), batch * heads)
+    grid = (triton.cdiv(queries, of_queries.queries), q.shape[1], batch)
     if 0 not in grid:
         flash_backward_queries[grid](
             q, k, v, d_output, lse, delta, dq, *options.starts(q), *of_inputs, *at(dq),
-            heads, queries, keys, *asked, **constants, **sizes(of_queries),
+            queries, keys, *asked, **constants, **sizes(of_queries),
         )  # fmt: skip
     return dq, dk, dv

@@ -31,7 +31,7 @@ def score_tile(
     q = tl.load(q_at, rows[:, None] < queries, other=0.0)
     k = tl.load(k_at, columns[:, None] < keys, other=0.0)
     scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale
-    s_at = s_ptr + head * queries * keys + rows[:, None] * keys + columns[None, :]
+    s_at = s_ptr + (head * queries + rows[:, None]) * keys + columns[None, :]
     tl.store(s_at, scores, (rows[:, None] < queries) & (columns[None, :] < keys))
 
 
@@ -58,7 +58,7 @@ def mix_tile(
     for start in range(0, keys, KEYS):
         columns = start + tl.arange(0, KEYS)
         inside = (rows[:, None] < queries) & (columns[None, :] < keys)
-        p_at = p_ptr + head * queries * keys + rows[:, None] * keys + columns[None, :]
+        p_at = p_ptr + (head * queries + rows[:, None]) * keys + columns[None, :]
         v_at = v_ptr + head * keys * DIM + columns[:, None] * DIM + dims[None, :]
         p = tl.load(p_at, inside, other=0.0)
         v = tl.load(v_at, columns[:, None] < keys, other=0.0)

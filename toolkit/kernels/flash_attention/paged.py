@@ -11,9 +11,10 @@ from torch import Tensor
 from toolkit.kernels.engine import engine
 
 from .reference import attention_reference
-from .refusals import check_cache, check_rules
+from .refusals import MOST_SPLITS, check_cache, check_rules
 
 
+@torch.no_grad()
 def flash_decode(
     q: Float[Tensor, "batch heads dim"],
     k_cache: Float[Tensor, "blocks block_size kv_heads dim"],
@@ -28,6 +29,9 @@ def flash_decode(
 ) -> Any:
     """Attention of one new token a sequence over a paged cache that holds its key and value too.
 
+    For inference: no gradients flow. What the tables hold is checked on a CPU; on a GPU, where to
+    look would be to wait, blocks that aren't there are read from wherever they would lie.
+
     Args:
         q: fp32, fp16 or bf16, head_dim 16 to 256.
         block_table: int32, the blocks of each sequence in order; entries past a context's end
@@ -41,9 +45,11 @@ def flash_decode(
         ValueError, TypeError: shapes, dtypes, devices or strides that don't fit, in a sentence.
     """
     check_cache(q, k_cache, v_cache, block_table, context_lens)
-    check_rules(window, softcap)
-    if num_splits is not None and num_splits < 1:
-        raise ValueError(f"num_splits must be at least 1, got {num_splits}")
+    check_rules(scale, window, softcap)
+    if num_splits is not None and not 1 <= num_splits <= MOST_SPLITS:
+        raise ValueError(f"num_splits must be 1 to {MOST_SPLITS}, got {num_splits}")
+    if window is not None and window >= block_table.shape[1] * k_cache.shape[1]:
+        window = None  # no key is that far back
     rules: dict[str, Any] = {"window": window, "softcap": softcap}
     rules["scale"] = q.shape[-1] ** -0.5 if scale is None else scale
     given = (q, k_cache, v_cache, block_table, context_lens)

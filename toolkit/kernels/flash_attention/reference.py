@@ -49,6 +49,14 @@ def attention_reference(
     softcap: float | None,
 ) -> tuple[Float[Tensor, "batch heads queries dim"], Float[Tensor, "batch heads queries"]]:
     """Outputs in q's dtype and log-sum-exps in fp32 (in fp64 for fp64), by the formula."""
+    with torch.autocast(q.device.type, enabled=False):
+        return _by_the_formula(q, k, v, causal, scale, window, softcap)
+
+
+def _by_the_formula(
+    q: Tensor, k: Tensor, v: Tensor,
+    causal: bool, scale: float, window: int | None, softcap: float | None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     exact = torch.promote_types(q.dtype, torch.float32)
     shared_by = q.shape[1] // k.shape[1]
     keys, values = (x.to(exact).repeat_interleave(shared_by, 1) for x in (k, v))

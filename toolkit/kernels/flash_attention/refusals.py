@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from math import inf, isfinite
+from numbers import Integral, Real
+
 import torch
 from torch import Tensor
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def check_rules(window: int | None, softcap: float | None) -> None:
-    """Raises ValueError for a window below 1 or a softcap that isn't above 0."""
-    if window is not None and window < 1:
-        raise ValueError(f"window must be at least 1, the query's own key, got {window}")
-    if softcap is not None and not softcap > 0:
-        raise ValueError(f"softcap must be above 0, got {softcap}: leave it out for none")
+MOST_SPLITS = 128
+
+
+def check_rules(scale: float | None, window: int | None, softcap: float | None) -> None:
+    """Raises for a scale, window or softcap that is no number of its kind or out of range."""
+    if scale is not None and not (isinstance(scale, Real) and isfinite(scale)):
+        raise ValueError(f"scale must be a finite number, got {scale!r}")
+    if window is not None and not (isinstance(window, Integral) and window >= 1):
+        raise ValueError(f"window must be a whole number, at least 1, got {window!r}")
+    if softcap is not None and not (isinstance(softcap, Real) and 0 < softcap < inf):
+        raise ValueError(
+            f"softcap must be a finite number above 0, got {softcap!r}: leave it out for none"
+        )
 
 
 def check_dense(q: Tensor, k: Tensor, v: Tensor) -> None:
@@ -68,6 +79,23 @@ def check_cache(
             raise ValueError(f"{name} must be on q's device, {q.device}, got {x.device}")
         if x.stride(-1) != 1:
             raise ValueError(f"{name} must be contiguous: call .contiguous()")
+    if not k_cache.shape[1]:
+        raise ValueError("k_cache must have blocks of at least one token, got a block_size of 0")
+    if q.is_cuda:
+        return  # to look at the tables' contents would be to wait for the GPU
+    room = block_table.shape[1] * k_cache.shape[1]
+    if len(context_lens) and not 0 <= context_lens.min() <= context_lens.max() <= room:
+        raise ValueError(
+            f"context_lens must be 0 to {room}, the tokens that block_table has blocks for, got "
+            f"{context_lens.tolist()}"
+        )
+    needed = -(-context_lens // k_cache.shape[1])
+    used = block_table[torch.arange(block_table.shape[1]) < needed[:, None]]
+    if len(used) and not 0 <= used.min() <= used.max() < len(k_cache):
+        raise ValueError(
+            f"block_table must hold numbers of the cache's {len(k_cache)} blocks, got "
+            f"{int(used.min())} to {int(used.max())}"
+        )
 
 
 def _check_alike(q: Tensor, k: Tensor, v: Tensor, heads: int) -> None:
@@ -107,9 +135,10 @@ def _lengths(name: str, starts: Tensor, x: Tensor) -> list[int]:
         )
     if starts.device != x.device:
         raise ValueError(f"{name} must be on q's device, {x.device}, got {starts.device}")
-    lengths = starts.diff().tolist()
-    if starts[0] != 0 or starts[-1] != len(x) or min(lengths) < 0:
-        raise ValueError(
-            f"{name} must rise from 0 to the total of {len(x)} rows, got {starts.tolist()}"
-        )
+    if starts.stride(0) != 1:
+        raise ValueError(f"{name} must be contiguous: call .contiguous()")
+    told = starts.tolist()
+    lengths = [end - start for start, end in pairwise(told)]
+    if told[0] != 0 or told[-1] != len(x) or min(lengths) < 0:
+        raise ValueError(f"{name} must rise from 0 to the total of {len(x)} rows, got {told}")
     return lengths

@@ -79,14 +79,16 @@ class Launch:
         """
         lanes = pointers[mask]
         if not lanes.size:
-            if label := int(pointers.flat[0] >> LABEL_SHIFT):
+            label = int(pointers.flat[0] >> LABEL_SHIFT)
+            if 0 < label <= len(self._arguments):
                 name = self._arguments[label - 1].tensor.name
                 self._note(kind, name, (), pointers.shape, 0, 0, 0, line)
             return mask
         allowed = np.ones(lanes.shape, bool)
         for label, chosen in self._by_label(lanes):
             addresses = lanes[chosen] & ADDRESS_BITS
-            if label:
+            # An offset of 2**48 bytes and more carries into the label, which then is no argument's.
+            if 0 < label <= len(self._arguments):
                 allowed[chosen] = self._access_one(
                     self._arguments[label - 1], kind, addresses, pointers.shape, size, line
                 )
