@@ -15,6 +15,7 @@ if find_spec("triton") is None:  # it has wheels for Linux only
         "test_compiling.py",
         "test_flash_attention_compiled.py",
         "test_interpreted.py",
+        "test_quant_gemm_compiled.py",
         "test_timeline.py",
     ]
 

@@ -23,6 +23,19 @@ POINTS = (
 )
 
 
+def multiplied(name: str, batch: int, weight_bits: int, seconds: float | None = None) -> Point:
+    """x @ W of a 4096 x 4096 layer: the weight in few bits, activations in 16."""
+    size = 4096
+    moved = size * size * weight_bits / 8 + 2 * batch * 2 * size
+    return Point(name, 2 * batch * size * size, moved, seconds, "T4" if seconds else "")
+
+
+SWEEP = {
+    batch: [multiplied("fp16", batch, 16), multiplied("W4A16", batch, 4, 1e-4 * batch)]
+    for batch in (16, 1, 256)
+}
+
+
 @pytest.fixture
 def roofline():
     return Roofline(POINTS)
@@ -138,6 +151,61 @@ def test_what_can_not_be_shown_is_refused():
         Roofline(POINTS, first="A10")
     with pytest.raises(ValueError, match="'vector add' was measured on 'T4', which is none of"):
         Roofline(POINTS, [CARDS["H200 SXM"]])
+
+
+def test_a_sweep_moves_its_kernels_and_leaves_the_others():
+    widget = Roofline(POINTS[:1], sweep=SWEEP)
+    assert (widget.batch, widget.record["sweep"]["batches"]) == (1, [1, 16, 256])
+    assert widget.record["points"] == ["naive attention", "fp16", "W4A16"]
+    widget.point = 2
+    assert (
+        widget.summary()
+        .replace(GAP, " ")
+        .startswith("On the H200 SXM, W4A16 at batch 1 is memory-bound: at 3.99 FLOP a byte")
+    )
+    for batch, share in ((1, "memory-bound"), (16, "memory-bound"), (256, "compute-bound")):
+        widget.batch = batch
+        assert f"W4A16 at batch {batch} is {share}" in widget.summary()
+        _, axes = drawn(widget)
+        marks = {line.get_marker(): line for line in axes.lines}
+        expected = [62, *(point.intensity for point in SWEEP[batch])]
+        assert [marks[one].get_xdata()[0] for one in "osD"] == expected
+        assert marks["D"].get_label() == f"W4A16 at batch {batch}, at best"
+    widget.card, widget.batch = 4, 16
+    assert "Measured: 336 GFLOP/s" in widget.summary().replace(GAP, " ")
+    widget.point = 0
+    assert "naive attention is" in widget.summary()
+
+
+def test_a_sweep_is_enough_and_without_one_there_is_no_batch(roofline):
+    assert Roofline([], sweep=SWEEP).summary().startswith("On the H200 SXM, fp16 at batch 1 is")
+    assert "sweep" not in roofline.record
+    with pytest.raises(traitlets.TraitError, match="batch must be one of 0, got 4"):
+        roofline.batch = 4
+    with pytest.raises(traitlets.TraitError, match="batch must be one of 1, 16, 256, got 4"):
+        Roofline([], sweep=SWEEP).batch = 4
+
+
+@pytest.mark.parametrize(
+    ("points", "sweep", "sentence"),
+    [
+        ([], {0: SWEEP[1]}, "a batch of the sweep must be positive, got 0"),
+        ([], {1: []}, "needs the same kernels in one order: batch 1 has .*, and 1 has"),
+        (
+            [], {1: SWEEP[1], 2: SWEEP[1][:1]},
+            r"batch 1 has \['fp16', 'W4A16'\], and 2 has \['fp16'\]",
+        ),
+        ([SWEEP[1][0]], SWEEP, "a name of its own: 'fp16' is twice"),
+        (
+            [], {1: [POINTS[0]], 2: [Point("naive attention", 1, 1, 1, "A10")]},
+            "measured on 'A10', which is none of the cards",
+        ),
+        ([], {}, "there are 0 points: give from one to 8"),
+    ],
+)  # fmt: skip
+def test_a_sweep_that_can_not_be_shown_is_refused(points, sweep, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Roofline(points, sweep=sweep)
 
 
 def test_the_picture_has_each_kernel_where_it_ran_or_could_be(roofline):

@@ -24,6 +24,13 @@ POINTS = (
     Point("vector add", 1e9, 6e9, 1e-2, "T4"),
     Point("matmul, 8192", 2730e9, 1e9, 0.0035, "H200 SXM"),
 )
+SWEEP = {
+    batch: [
+        Point("fp16", 2 * batch * 4096**2, 2 * 4096**2 + 16384 * batch),
+        Point("W4A16", 2 * batch * 4096**2, 4096**2 / 2 + 16384 * batch, 1e-4, "T4"),
+    ]
+    for batch in (1, 4, 16, 64, 256)
+}
 BY_INTENSITY = sorted(POINTS, key=lambda point: point.intensity)
 
 
@@ -244,6 +251,41 @@ def test_the_table_gives_the_same_data(url, visit):
             stepped(best, "FLOP/s"), percent(best / card.peaks["16-bit"]),
             stepped(point.achieved, "FLOP/s") if point.card == card.name else "–",
         ]  # fmt: skip
+
+
+def test_a_slider_moves_the_kernels_of_a_sweep(publish, visit, value, shot):
+    widget = Roofline(POINTS[:1], sweep=SWEEP)
+    url = publish(widget.html())
+    page = opened(visit, url, reduced_motion="reduce")
+    ticks = page.locator(".tk-plot .tk-tick").all_text_contents()
+    assert page.locator(".tk-plot .tk-swept").count() == 2 * len(SWEEP)
+    for at, (batch, points) in enumerate(SWEEP.items()):
+        page.get_by_role("slider", name="batch").fill(str(at))
+        assert page.locator(".tk-range output").inner_text() == str(batch)
+        for number, point in enumerate(points, start=1):
+            choose(page, "T4", point.name)
+            widget.card, widget.batch, widget.point = 4, batch, number
+            assert label(page) == widget.summary()
+            assert f"{point.name} at batch {batch} is" in page.locator(".tk-heading").inner_text()
+            assert value(page, "intensity") == significant(point.intensity)
+            along, up, one, tera = scale(page)
+            x, y = middles(page, f'[data-point="{number}"] .tk-target')[0]
+            speed = point.achieved or attainable(CARDS["T4"], point.intensity)
+            assert x == pytest.approx(one + along * math.log10(point.intensity), abs=1)
+            assert y == pytest.approx(tera - up * math.log10(speed / 1e12), abs=1.5)
+        assert page.locator(".tk-plot .tk-tick").all_text_contents() == ticks
+        shot(page, f"roofline-batch-{batch}", full_page=True)
+    page.wait_for_url("**card=4&point=2&batch=256")
+    assert label(alive(visit(page.url))) == label(page)
+    wrong = alive(visit(f"{url}#{widget.id}.batch=20&point=1"))
+    assert "fp16 at batch 16 is" in label(wrong)
+    wrong.wait_for_url(f"**#{widget.id}.point=1&batch=16")
+
+
+def test_without_a_sweep_there_is_no_slider(url, visit):
+    page = opened(visit, url)
+    assert not page.get_by_text("at other batches").count()
+    assert page.get_by_role("slider").count() == page.locator(".tk-swept").count() == 0
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

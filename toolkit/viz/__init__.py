@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from toolkit.viz.bits import Bits
     from toolkit.viz.buckets import Buckets
     from toolkit.viz.heads import Heads
     from toolkit.viz.logit_lens import LogitLens
@@ -19,6 +20,7 @@ from toolkit.viz.widget import Widget
 
 __all__ = [
     "COLORS",
+    "Bits",
     "Buckets",
     "Heads",
     "Listing",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 WIDGETS = {
+    "Bits": "bits",
     "Buckets": "buckets",
     "Heads": "heads",
     "LogitLens": "logit_lens",

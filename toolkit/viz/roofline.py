@@ -2,12 +2,13 @@
 
 The picture has FLOP a second over FLOP a byte, both on log scales. The chosen card's roof is
 min(peak, I · bandwidth); a kernel that was measured on the card lies where it ran, and any other
-on the roof, where it could be at best.
+on the roof, where it could be at best. A sweep has kernels at several batches, which move along
+it as the batch grows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import traitlets
@@ -33,20 +34,23 @@ class Roofline(Widget):
             reach at best is what the reader guesses.
         cards: whose roofs are drawn; all of ``CARDS`` by default.
         first: the name of the card that is shown first.
+        sweep: for each batch more kernels, the same ones for all; the least is shown first.
     Raises:
-        ValueError: there are no points or more than eight, two points or cards have one name, or
-            ``first``, or a card that a point was measured on, is none of the cards.
+        ValueError: there are no points or more than eight, those of the sweep among them; two
+            points or cards have one name; ``first``, or a card that a point was measured on, is
+            none of the cards; or a batch of the sweep is not positive or has other kernels.
 
-    The traits ``card`` and ``point`` (the numbers of those looked at) and ``revealed`` follow the
-    reader, and the widget follows them.
+    The traits ``card`` and ``point`` (the numbers of those looked at), ``batch`` (0 without a
+    sweep) and ``revealed`` follow the reader, and the widget follows them.
     """
 
     name = "roofline"
-    linked = ("card", "point")
+    linked = ("card", "point", "batch")
 
     record = traitlets.Dict(help="The points and the cards, by columns.").tag(sync=True)
     card = traitlets.Int(help="Whose roof is looked at.").tag(sync=True)
     point = traitlets.Int(0, help="Which kernel is looked at.").tag(sync=True)
+    batch = traitlets.Int(0, help="Which batch of the sweep is looked at.").tag(sync=True)
     revealed = traitlets.Bool(False, help="Whether the reader has guessed.").tag(sync=True)
 
     def __init__(
@@ -54,11 +58,33 @@ class Roofline(Widget):
         points: Sequence[Point],
         cards: Sequence[Card] = tuple(CARDS.values()),
         first: str = "H200 SXM",
+        *,
+        sweep: Mapping[int, Sequence[Point]] | None = None,
     ) -> None:
         names = [card.name for card in cards]
-        _refuse(points, names, first)
-        self._points, self._cards = tuple(points), tuple(cards)
-        super().__init__(record=_columns(points, cards), card=names.index(first))
+        sweep = dict(sorted((sweep or {}).items()))
+        _refuse_sweep(sweep)
+        start = next(iter(sweep), 0)
+        for moving in sweep.values() or [()]:
+            _refuse([*points, *moving], names, first)
+        self._fixed, self._cards, self._sweep = tuple(points), tuple(cards), sweep
+        record = _columns([*points, *sweep.get(start, ())], cards)
+        if sweep:
+            columns = [_measures(moving, names) for moving in sweep.values()]
+            record["sweep"] = {"batches": list(sweep), "fixed": len(points), "columns": columns}
+        super().__init__(record=record, card=names.index(first), batch=start)
+
+    @property
+    def _points(self) -> tuple[Point, ...]:
+        return (*self._fixed, *self._sweep.get(self.batch, ()))
+
+    @traitlets.validate("batch")
+    def _valid_batch(self, proposal: Any) -> int:
+        value = proposal["value"]
+        if value not in (self._sweep or (0,)):
+            allowed = ", ".join(map(str, self._sweep or (0,)))
+            raise traitlets.TraitError(f"batch must be one of {allowed}, got {value}")
+        return value
 
     @traitlets.validate("card", "point")
     def _valid(self, proposal: Any) -> int:
@@ -79,7 +105,7 @@ class Roofline(Widget):
             measured = self.words["ran" if point.achieved <= best else "ran_above"].format(**said)
         return self.words["summary"].format(
             card=card.name,
-            name=point.name,
+            name=self._name(self.point),
             bound=self.words["memory" if point.intensity < ridge(card, PEAK) else "compute"],
             intensity=significant(point.intensity),
             best=stepped(best, "FLOP/s"),
@@ -104,14 +130,14 @@ class Roofline(Widget):
         axes.set_yscale("log")
         axes.set_xlim(span)
         _draw_roofs(axes, self._cards, card, span)
-        for marker, point in zip(MARKERS, self._points, strict=False):
+        for at, (marker, point) in enumerate(zip(MARKERS, self._points, strict=False)):
             ran = point.achieved if point.card == card.name else None
             height = ran or attainable(card, point.intensity, PEAK)
             face = COLORS["ours"] if ran else COLORS["page"]
             axes.plot(
                 point.intensity, height, marker, color=COLORS["ours"], markerfacecolor=face,
                 markersize=8, zorder=3, linestyle="none",
-                label=self.words["on_card" if ran else "at_best"].format(name=point.name),
+                label=self.words["on_card" if ran else "at_best"].format(name=self._name(at)),
             )  # fmt: skip
         axes.set_xlabel(self.words["intensity"])
         axes.set_ylabel(self.words["speed"])
@@ -119,6 +145,12 @@ class Roofline(Widget):
         axes.yaxis.set_major_formatter(lambda value, _: stepped(value, ""))
         figure.legend(loc="outside lower left", ncols=2, fontsize=9)
         return figure
+
+    def _name(self, at: int) -> str:
+        name = self._points[at].name
+        if at < len(self._fixed):
+            return name
+        return self.words["swept"].format(name=name, batch=self.batch)
 
 
 def stepped(number: float, unit: str) -> str:
@@ -152,18 +184,36 @@ def _refuse(points: Sequence[Point], cards: list[str], first: str) -> None:
         )
 
 
+def _refuse_sweep(sweep: Mapping[int, Sequence[Point]]) -> None:
+    names = [[point.name for point in points] for points in sweep.values()]
+    for batch, own in zip(sweep, names, strict=True):
+        if batch < 1:
+            raise ValueError(f"a batch of the sweep must be positive, got {batch}")
+        if own != names[0] or not own:
+            raise ValueError(
+                f"each batch of the sweep needs the same kernels in one order: batch "
+                f"{next(iter(sweep))} has {names[0]}, and {batch} has {own}"
+            )
+
+
 def _columns(points: Sequence[Point], cards: Sequence[Card]) -> dict[str, Any]:
-    names = ["", *(card.name for card in cards)]
+    names = [card.name for card in cards]
     return {
         "points": [point.name for point in points],
-        "flops": [point.flops for point in points],
-        "bytes": [point.bytes for point in points],
-        "seconds": [point.seconds for point in points],
-        "measured": [names.index(point.card) - 1 for point in points],
-        "cards": names[1:],
+        **_measures(points, names),
+        "cards": names,
         "peaks": [card.peaks[PEAK] for card in cards],
         "bandwidths": [card.bandwidth for card in cards],
         "sources": [card.source for card in cards],
+    }
+
+
+def _measures(points: Sequence[Point], cards: list[str]) -> dict[str, list[Any]]:
+    return {
+        "flops": [point.flops for point in points],
+        "bytes": [point.bytes for point in points],
+        "seconds": [point.seconds for point in points],
+        "measured": [cards.index(point.card) if point.card else -1 for point in points],
     }
 
 

@@ -1,6 +1,6 @@
 // Roofline: kernels under the roofs of some cards, FLOP a second over FLOP a byte.
 
-import { animate, figures, fill, follow, frame, html, onWidth, percent, significant, svg } from "./widget.js";
+import { animate, figures, fill, follow, frame, html, onWidth, percent, range, significant, svg } from "./widget.js";
 
 const MARKS = [ // as toolkit/viz/roofline.py has them: o s D ^ v P X p
   "M6 0A6 6 0 1 1 -6 0A6 6 0 1 1 6 0Z", "M-5.5 -5.5H5.5V5.5H-5.5Z", "M0 -7.5L7.5 0L0 7.5L-7.5 0Z", "M0 -7L7 5.5H-7Z", "M0 7L7 -5.5H-7Z",
@@ -34,10 +34,14 @@ function render({ model, el }) {
   const ruler = html("canvas").getContext("2d");
   const id = `tk-${Math.random().toString(36).slice(2)}`;
   const cards = record.cards.map((name, at) => ({ at, name, peak: record.peaks[at], bandwidth: record.bandwidths[at], source: record.sources[at], ridge: record.peaks[at] / record.bandwidths[at] }));
-  const points = record.points.map((name, at) => ({
-    at, name, flops: record.flops[at], bytes: record.bytes[at], intensity: record.flops[at] / record.bytes[at],
-    achieved: record.seconds[at] && record.flops[at] / record.seconds[at], on: record.measured[at],
-  }));
+  const made = (name, at, { flops, bytes, seconds, measured }, row) => ({
+    at, name, flops: flops[row], bytes: bytes[row], intensity: flops[row] / bytes[row],
+    achieved: seconds[row] && flops[row] / seconds[row], on: measured[row],
+  });
+  const points = record.points.map((name, at) => made(name, at, record, at));
+  const { batches, fixed, columns } = record.sweep ?? { batches: [], fixed: points.length, columns: [] };
+  const swept = columns.map((column) => record.points.slice(fixed).map((name, row) => made(name, fixed + row, column, row)));
+  const extent = [...points, ...swept.flat()].map((one) => ({ ...one })); // the axes stay while the batch grows
   const inOrder = [...points].sort((one, other) => one.intensity - other.intensity || one.at - other.at);
   let width = 0, about = null, stop = () => {};
   let roof = null; // the dashed one, which moves from card to card
@@ -54,7 +58,8 @@ function render({ model, el }) {
   const sample = (...nodes) => svg("svg", { width: 26, height: 16, viewBox: "-13 -8 26 16", "aria-hidden": "true" }, ...nodes);
   const key = html("p", { class: "tk-key" },
     html("span", {}, sample(svg("line", { x1: -12, x2: 12, class: "tk-roof" })), words.key_roof), html("span", {}, sample(svg("line", { x1: -12, x2: 12, class: "tk-thin" })), words.key_others),
-    html("span", {}, sample(svg("path", { d: MARKS[0], class: "tk-mark" })), words.key_ran), html("span", {}, sample(svg("path", { d: MARKS[0], class: "tk-mark tk-open" })), words.key_best));
+    html("span", {}, sample(svg("path", { d: MARKS[0], class: "tk-mark" })), words.key_ran), html("span", {}, sample(svg("path", { d: MARKS[0], class: "tk-mark tk-open" })), words.key_best),
+    ...(swept.length ? [html("span", {}, sample(svg("circle", { r: 2, class: "tk-swept" })), words.key_swept)] : []));
   parts.picture.append(remark, heading, key, picture, caption);
 
   const choice = html("select", { onchange: () => move({ card: Number(choice.value) }) },
@@ -65,10 +70,13 @@ function render({ model, el }) {
   const kernels = html("div", { class: "tk-kernels", role: "radiogroup", "aria-label": words.point },
     ...inOrder.map(({ name }, row) => html("label", {}, radios[row], keys[row], name)));
 
+  const grow = range(words.batch, { max: Math.max(0, batches.length - 1), oninput: (step) => move({ batch: batches[step] }) });
+
   // State: what the reader sets goes through the model, so that Python and links see it too.
 
   const card = () => cards[clamp(model.get("card"), cards.length)];
   const point = () => points[clamp(model.get("point"), points.length)];
+  const step = () => Math.max(0, batches.findLastIndex((batch) => batch <= model.get("batch")));
   const ran = (one) => one.on === card().at;
 
   function move(values) {
@@ -100,7 +108,7 @@ function render({ model, el }) {
     const { name, peak, bandwidth, ridge, source } = card();
     const best = attainable(peak, bandwidth, one.intensity), limit = one.intensity < ridge ? "memory" : "compute";
     const said = {
-      name: one.name, card: name, limit, bound: words[limit], intensity: significant(one.intensity), flops: stepped(one.flops, "FLOP"), bytes: stepped(one.bytes, "B"),
+      name: one.at < fixed ? one.name : fill(words.swept, { name: one.name, batch: batches[step()] }), card: name, limit, bound: words[limit], intensity: significant(one.intensity), flops: stepped(one.flops, "FLOP"), bytes: stepped(one.bytes, "B"),
       best: rate(best), share: percent(best / peak), peak: rate(peak), bandwidth: stepped(bandwidth, "B/s"), ridge: significant(ridge), source, measured: "",
     };
     if (!ran(one)) return said;
@@ -139,7 +147,8 @@ function render({ model, el }) {
         button(words.skip, () => reveal(null)));
       return;
     }
-    if (!field.isConnected) parts.controls.replaceChildren(field, kernels);
+    if (!field.isConnected) parts.controls.replaceChildren(field, ...(swept.length ? [grow.node] : []), kernels);
+    if (swept.length) grow.show(step(), String(batches[step()]));
     choice.value = card().at;
     radios.forEach((radio, row) => {
       radio.checked = inOrder[row] === point();
@@ -185,10 +194,10 @@ function render({ model, el }) {
     const shown = model.get("revealed"), now = point();
     const tall = Math.round(Math.min(MOST, Math.max(LEAST, 0.52 * width)));
     const floor = tall - BOTTOM, right = width - RIGHT;
-    const own = points.map((one) => one.intensity), ridges = cards.map(({ ridge }) => ridge);
+    const own = extent.map((one) => one.intensity), ridges = cards.map(({ ridge }) => ridge);
     const least = Math.min(...own.map((value) => value / ROOM), ...ridges.map((value) => value / ROOM ** 2));
     const most = Math.max(...own.map((value) => value * ROOM), ...ridges.map((value) => value * ROOM ** 2));
-    const speeds = points.flatMap((one) => [...cards.map(({ peak, bandwidth }) => attainable(peak, bandwidth, one.intensity)), ...(one.achieved ? [one.achieved] : [])]);
+    const speeds = extent.flatMap((one) => [...cards.map(({ peak, bandwidth }) => attainable(peak, bandwidth, one.intensity)), ...(one.achieved ? [one.achieved] : [])]);
     const low = Math.min(...speeds) / ROOM, high = Math.max(...speeds, ...cards.map(({ peak }) => peak)) * ROOM ** 0.5;
     const x = (intensity) => LEFT + ((log(intensity) - log(least)) / (log(most) - log(least))) * (right - LEFT);
     const y = (speed) => floor - ((log(speed) - log(low)) / (log(high) - log(low))) * (floor - TOP);
@@ -260,12 +269,14 @@ function render({ model, el }) {
         ...cards.filter((one) => one !== card()).map((one) => svg("g", { class: "tk-card", "data-card": one.at }, svg("path", { d: outline(one), class: "tk-target" }), svg("path", { d: outline(one), class: "tk-thin" }))),
         line(bend, y(roof.peak), bend, floor, "tk-ridge"), line(...guide, guide[0], floor, "tk-guide"),
         svg("path", { d: outline(roof), class: "tk-roof" })),
+      ...(shown ? swept.flat().map((one) => svg("circle", { cx: at(one)[0], cy: at(one)[1], r: 2, class: "tk-swept" })) : []),
       ...zones, ...others, ...mine, ...marks);
   }
 
   // What follows what.
 
   function update() {
+    for (const one of swept[step()] ?? []) Object.assign(points[one.at], one);
     const said = numbers(point()), shown = model.get("revealed");
     about = null;
     remark.textContent = "";
@@ -305,12 +316,12 @@ function render({ model, el }) {
     put({ revealed: true });
     update();
     queueMicrotask(() => { // only when all are there: a link sets them one after the other
-      put({ card: card().at, point: point().at });
+      put({ card: card().at, point: point().at, ...(swept.length && { batch: batches[step()] }) });
       model.save_changes();
     });
   }
 
-  const listening = follow(model, { card: linked, point: linked, revealed: update });
+  const listening = follow(model, { card: linked, point: linked, ...(swept.length && { batch: linked }), revealed: update });
   const { put } = listening;
   update();
   const end = onWidth(picture, (to) => { width = to; draw(); });
