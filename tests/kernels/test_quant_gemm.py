@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from toolkit.kernels.quant_gemm import QuantizedWeight, nf4, round_to_nearest, w8a8_matmul
+from toolkit.kernels.quant_gemm import (
+    QuantizedWeight,
+    awq,
+    gptq,
+    hessian,
+    nf4,
+    round_to_nearest,
+    w4a16_matmul,
+    w8a8_matmul,
+)
 from toolkit.kernels.quant_gemm.rounding import nf4_levels
 from toolkit.kernels.quant_gemm.w8a8 import int_matmul, quantize_activations
 
@@ -298,3 +307,17 @@ def test_tokens_of_zeros_and_nan_keep_to_themselves():
 def test_what_w8a8_cannot_multiply_is_refused(x, weight, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         w8a8_matmul(x, weight)
+
+
+def test_a_layers_own_weight_is_taken_without_its_gradient():
+    layer = torch.nn.Linear(64, 16)
+    x = torch.randn(40, 64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    made = [round_to_nearest(layer.weight, 32), nf4(layer.weight, 32)]
+    made += [gptq(layer.weight, hessian(x), 32), awq(layer.weight, x, 32)[0]]
+    for weight in made:
+        assert not weight.scales.requires_grad
+        assert w4a16_matmul(x.detach(), weight).shape == (40, 16)
+    eight = round_to_nearest(layer.weight, -1, bits=8)
+    assert not w8a8_matmul(x, eight).requires_grad
+    with pytest.raises(TypeError, match=r"float32, float16 or bfloat16, got torch\.float64"):
+        w8a8_matmul(x.double(), eight)

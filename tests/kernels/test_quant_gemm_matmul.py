@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from toolkit.kernels.quant_gemm import cpu
 from toolkit.kernels.quant_gemm.linear import Int4Linear, quantize_model
 from toolkit.kernels.quant_gemm.matmul import prepare, w4a16_matmul
+from toolkit.kernels.quant_gemm.packing import pack
 from toolkit.kernels.quant_gemm.record import QuantizedWeight
 from toolkit.kernels.quant_gemm.rounding import nf4, round_to_nearest
 from toolkit.models.llama import Llama, LlamaConfig, save_checkpoint
@@ -320,3 +321,16 @@ def test_a_weight_stays_where_it_was_prepared():
     on_gpu = nf4(draw(0, 32, 64).cuda(), 32)
     with pytest.raises(ValueError, match="looks none up in a codebook"):
         prepare(on_gpu)
+
+
+def test_outputs_lie_in_order():
+    weight = round_to_nearest(torch.randn(40, 64, generator=torch.Generator().manual_seed(0)), 32)
+    for rows in (1, 3, 40):
+        assert w4a16_matmul(torch.ones(rows, 64), weight).is_contiguous()
+
+
+def test_what_is_no_quantised_weight_is_refused():
+    weight = round_to_nearest(torch.randn(64, 64, generator=torch.Generator().manual_seed(0)), 32)
+    for wrong in (torch.ones(64, 64), pack(weight, "gptq_v2")):
+        with pytest.raises(TypeError, match="qweight must be a QuantizedWeight or what prepare"):
+            w4a16_matmul(torch.ones(1, 64), wrong)

@@ -77,6 +77,20 @@ def test_any_split(splits, columns):
     compare(launch.launch(x, prepare(weight), plan), x, weight)
 
 
+def test_a_long_walk_is_split_by_itself():
+    weight, x = random_weight(0, 40, 2048, 128), draw(1, 3, 2048)
+    prepared = prepare(weight)
+    assert launch._by_table(x, prepared).splits > 1
+    compare(w4a16_matmul(x, prepared), x, weight)
+    # of many rows the parts would be more bytes than the codes
+    assert launch._by_table(draw(1, 200, 2048), prepared).splits == 1
+
+
+def test_columns_that_do_not_lie_together():
+    weight, x = random_weight(0, 40, 64, 32), draw(1, 64, 6).T
+    compare(w4a16_matmul(x, weight), x, weight)
+
+
 def test_the_largest_numbers_that_codes_can_be():
     weight = random_weight(0, 32, 64, 64, zeros=True)
     weight.codes.fill_(15)

@@ -29,6 +29,7 @@ from .rounding import check_weight, round_to_nearest
 SMALLEST = 1e-4
 
 
+@torch.no_grad()
 def awq(
     weight: Float[Tensor, "out in"],
     activations: Float[Tensor, "tokens in"],

@@ -109,20 +109,20 @@ def multiply(x: Float[Tensor, "rows in"], weight: CpuWeight) -> Float[Tensor, "r
     arrays = (weight.codes, weight.scales, weight.zeros, weight.levels)
     _share(multiply_strips, (pieces, pieces.sum(2), *arrays, output), weight)
     y = output.transpose(1, 0, 2).reshape(rows, strips * STRIP)
-    return torch.from_numpy(y)[:, : weight.shape[0]].to(x.dtype)
+    return torch.from_numpy(y)[:, : weight.shape[0]].to(x.dtype).contiguous()
 
 
 def _by_blas(x: Tensor, weight: CpuWeight) -> Tensor:
     arrays = (weight.codes, weight.scales, weight.zeros, weight.levels)
-    output = torch.empty(len(x), len(weight.codes) * STRIP)
-    wide = torch.empty(x.shape[1], WIDE)
+    output = x.new_empty(len(x), len(weight.codes) * STRIP)
+    wide = x.new_empty(x.shape[1], WIDE)
     for first in range(0, len(weight.codes), WIDE // STRIP):
         last = min(first + WIDE // STRIP, len(weight.codes))
         # By one thread: the BLAS's own still wait, busily, for its next call.
         widen_strips(*arrays, wide.numpy(), first, last)
         rows = slice(first * STRIP, last * STRIP)
         torch.mm(x, wide[:, : (last - first) * STRIP], out=output[:, rows])
-    return output[:, : weight.shape[0]]
+    return output[:, : weight.shape[0]].contiguous()
 
 
 def _share(work: Callable, given: tuple, weight: CpuWeight) -> None:

@@ -24,6 +24,7 @@ from .record import QuantizedWeight
 from .rounding import check_weight, encode, grid
 
 
+@torch.no_grad()
 def hessian(activations: Float[Tensor, "tokens in"]) -> Float32[Tensor, "in in"]:
     """2 X^T X of a layer's inputs; those of several batches add up.
 
@@ -34,6 +35,7 @@ def hessian(activations: Float[Tensor, "tokens in"]) -> Float32[Tensor, "in in"]
     return 2 * activations.float().T @ activations.float()
 
 
+@torch.no_grad()
 def gptq(
     weight: Float[Tensor, "out in"],
     hessian: Float[Tensor, "in in"],

@@ -15,7 +15,7 @@ from torch.nn import functional
 from triton.runtime.errors import OutOfResources
 
 from toolkit.kernels.engine import chip
-from toolkit.kernels.flash_attention.launch import precision
+from toolkit.kernels.flash_attention.launch import on_its_device, precision
 
 from .kernels import add_parts, w4a16
 from .nibbles import to_words
@@ -82,6 +82,7 @@ def lay_out(weight: QuantizedWeight, order: Tensor | None) -> GpuWeight:
     )
 
 
+@on_its_device
 def launch(
     x: Float[Tensor, "rows in"], weight: GpuWeight, plan: Plan | None = None
 ) -> Float[Tensor, "rows out"]:
@@ -111,6 +112,7 @@ def launch(
     return y
 
 
+@on_its_device
 def autotune(x: Float[Tensor, "rows in"], weight: GpuWeight) -> Plan:
     """Time some plans for a product of this shape and keep the best for all that follow it.
 
@@ -141,7 +143,9 @@ def _shape(x: Tensor, weight: GpuWeight) -> tuple:
 def _by_table(x: Tensor, weight: GpuWeight) -> Plan:
     tiles = pick(len(x), weight.shape[1], x.element_size(), chip(x))
     programs = triton.cdiv(len(x), tiles.rows) * triton.cdiv(weight.shape[0], tiles.columns)
-    return Plan(tiles, splits_that_fill(x, programs, triton.cdiv(weight.shape[1], tiles.depth)))
+    splits = splits_that_fill(x, programs, triton.cdiv(weight.shape[1], tiles.depth))
+    # The parts are fp32 sums of all rows: no more bytes of them than there are codes.
+    return Plan(tiles, max(1, min(splits, weight.shape[1] // (16 * len(x)))))
 
 
 def splits_that_fill(x: Tensor, programs: int, walk: int) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from toolkit.kernels.engine import engine
 
+from .layouts import Packed
 from .record import QuantizedWeight
 
 if TYPE_CHECKING:
@@ -78,6 +79,11 @@ def w4a16_matmul(
         ValueError, TypeError: shapes, dtypes or devices that don't fit, or x asks for a gradient,
             in a sentence; and as ``prepare``.
     """
+    if isinstance(qweight, Tensor | Packed):
+        raise TypeError(
+            f"qweight must be a QuantizedWeight or what prepare() made of one, got a "
+            f"{type(qweight).__name__}: quantise a tensor, or unpack() what is packed"
+        )
     weight = prepare(qweight) if isinstance(qweight, QuantizedWeight) else qweight
     _check(x, weight)
     rows = x.reshape(-1, x.shape[-1])

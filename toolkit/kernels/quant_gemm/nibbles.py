@@ -72,6 +72,11 @@ def marlin_order() -> Int64[Tensor, " chunk"]:
     Source:
         Frantar et al., MARLIN, arXiv 2408.11743; the layout is its code's, IST-DASLab/marlin.
     """
+    with torch.device("cpu"):  # kept for all that follows, whatever the default is now
+        return _marlin_order()
+
+
+def _marlin_order() -> Int64[Tensor, " chunk"]:
     lane = torch.arange(32)[:, None, None]
     tile = torch.arange(TILES)[:, None]
     slot = torch.tensor(ORDER)

@@ -23,6 +23,7 @@ SMALLEST_SCALE = 2.0**-24
 """fp16's smallest number above 0: a group of zeros needs some scale."""
 
 
+@torch.no_grad()
 def round_to_nearest(
     weight: Float[Tensor, "out in"],
     group_size: int = 128,
@@ -56,6 +57,7 @@ def round_to_nearest(
     )
 
 
+@torch.no_grad()
 def nf4(weight: Float[Tensor, "out in"], group_size: int = 64) -> QuantizedWeight:
     """A weight rounded to NF4's levels, times the largest magnitude of its group.
 

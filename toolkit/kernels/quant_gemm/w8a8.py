@@ -31,16 +31,20 @@ def quantize_activations(
     return (x / scales).round().clamp(-128, 127).to(torch.int8), scales
 
 
+@torch.no_grad()
 def w8a8_matmul(
     x: Float[Tensor, "*batch in"], weight: QuantizedWeight
 ) -> Float[Tensor, "*batch out"]:
     """x times the transposed weight, both in int8; in x's dtype.
+
+    No gradients flow: rounding has none.
 
     Args:
         x: fp16, bf16 or fp32.
         weight: ``round_to_nearest(w, group_size=-1, bits=8)``.
     Raises:
         ValueError: the weight is not of that kind, or x does not fit it or lies elsewhere.
+        TypeError: x is of another dtype.
     """
     if weight.bits != 8 or weight.groups != 1 or weight.zeros is not None:
         raise ValueError(
@@ -50,6 +54,8 @@ def w8a8_matmul(
             "take round_to_nearest(w, group_size=-1, bits=8)"
         )
     outputs, inputs = weight.shape
+    if x.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise TypeError(f"x must be float32, float16 or bfloat16, got {x.dtype}")
     if x.ndim < 1 or x.shape[-1] != inputs:
         raise ValueError(f"x must end in in_features, {inputs}, got {tuple(x.shape)}")
     if x.device != weight.codes.device:
