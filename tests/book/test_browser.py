@@ -100,16 +100,20 @@ def dead_widgets(page: Page, expected: int) -> list[str]:
     for home in homes.all():
         for skip in home.get_by_role("button", name=re.compile("skip", re.IGNORECASE)).all():
             skip.click()
-        inputs = home.locator("input[type=range]:visible")
-        if inputs.count() == 0:
+        ranges = home.locator("input[type=range]:visible")
+        lists = home.locator("select:visible")
+        before = home.inner_html()
+        if ranges.count():
+            first = ranges.first
+            first.focus()
+            first.press(
+                "ArrowRight" if first.input_value() != first.get_attribute("max") else "ArrowLeft"
+            )
+        elif lists.count():
+            lists.first.select_option(index=lists.first.locator("option").count() - 1)
+        else:
             told.append("no input that a reader could change")
             continue
-        before = home.inner_html()
-        first = inputs.first
-        first.focus()
-        first.press(
-            "ArrowRight" if first.input_value() != first.get_attribute("max") else "ArrowLeft"
-        )
         page.wait_for_timeout(300)
         if home.inner_html() == before:
             told.append("nothing changed with its input")
