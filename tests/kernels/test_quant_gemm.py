@@ -19,6 +19,7 @@ from toolkit.kernels.quant_gemm import (
     hessian,
     nf4,
     round_to_nearest,
+    roundings,
     w4a16_matmul,
     w8a8_matmul,
 )
@@ -321,3 +322,18 @@ def test_a_layers_own_weight_is_taken_without_its_gradient():
     assert not w8a8_matmul(x, eight).requires_grad
     with pytest.raises(TypeError, match=r"float32, float16 or bfloat16, got torch\.float64"):
         w8a8_matmul(x.double(), eight)
+
+
+def test_roundings_are_each_methods_own():
+    weight = torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
+    found = roundings(weight)
+    assert len(found) == (2 * 7 + 1) * 2
+    for (method, bits, size), one in found.items():
+        if method == "nf4":
+            wanted = nf4(weight, size)
+        else:
+            wanted = round_to_nearest(weight, size, symmetric=method == "symmetric", bits=bits)
+        assert (one.bits, one.group_size) == (bits, size)
+        assert torch.equal(one.dequantize(), wanted.dequantize())
+    with pytest.raises(ValueError, match="must be finite"):
+        roundings(weight.fill_(torch.nan))

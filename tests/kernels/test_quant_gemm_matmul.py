@@ -94,7 +94,11 @@ def test_threads_change_nothing(rows, monkeypatch):
     x, weight = draw(0, rows, 128), prepare(random_weight(0, 300, 128, 64))
     alone = w4a16_matmul(x, weight)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    pool, others = cpu._pool, []
+    monkeypatch.setattr(cpu, "_pool", lambda threads: others.append(threads) or pool(threads))
     assert torch.equal(w4a16_matmul(x, weight), alone)
+    # two more do a part each; many rows go to the BLAS
+    assert others == ([2, 2] if rows <= cpu.LARGE else [])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -198,7 +202,13 @@ def linears(model):
 def test_a_model_generates(llama, text, method):
     before = {name: weight.clone() for name, weight in llama.state_dict().items()}
     quantized = quantize_model(llama, method, 32, text)
-    assert all(isinstance(linear, Int4Linear) for linear in linears(quantized))
+    for linear in linears(quantized):
+        assert isinstance(linear, Int4Linear)
+        assert linear.group_size == 32
+        assert (linear.column_scales is not None) == (method == "awq")
+        assert len(linear.packed.levels) == (16 if method == "nf4" else 0)
+        symmetric = bool((linear.packed.zeros[0] == 8).all())
+        assert symmetric == (method in ("rtn", "gptq"))
     assert not any(block._forward_pre_hooks for block in quantized.layers)
     assert all(torch.equal(weight, before[name]) for name, weight in llama.state_dict().items())
     assert all(weight.requires_grad for weight in llama.parameters())

@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 
 from toolkit.kernels.quant_gemm.packing import pack
 from toolkit.kernels.quant_gemm.record import QuantizedWeight
-from toolkit.kernels.quant_gemm.rounding import nf4, round_to_nearest
+from toolkit.kernels.quant_gemm.rounding import nf4, round_to_nearest, roundings
 from toolkit.viz import COLORS, Bits, static_files, style
 from toolkit.viz.bits import LAYOUTS, METHODS, word
 from toolkit.viz.text import GAP
@@ -28,9 +28,13 @@ def toy_weight(inputs: int = 128, seed: int = 5) -> torch.Tensor:
     return weight
 
 
+def made(weight: torch.Tensor, *source: str) -> Bits:
+    return Bits(weight, roundings(weight), *source)
+
+
 @pytest.fixture
 def bits():
-    return Bits(toy_weight())
+    return made(toy_weight())
 
 
 def drawn(widget):
@@ -156,7 +160,7 @@ def test_the_summary_says_what_it_costs_and_what_is_lost(bits):
 def test_it_starts_with_one_scale_at_the_largest_weight(bits):
     assert (bits.method, bits.bits, bits.group, bits.value) == (0, 4, 128, 16)
     assert not bits.revealed
-    small = Bits(toy_weight(64), "a test's")
+    small = made(toy_weight(64), "a test's")
     assert (small.group, small.record["groups"], small.record["source"]) == (
         64, [32, 64], "a test's",
     )  # fmt: skip
@@ -183,24 +187,22 @@ def test_a_state_that_can_not_be_is_refused(bits, trait, value, sentence):
 @pytest.mark.parametrize("shape", [(16, 32), (8, 128), (128,), (16, 256), (17, 128)])
 def test_weights_of_another_shape_are_refused_with_a_way_out(shape):
     with pytest.raises(ValueError, match=r"16 rows of 64 or 128 .* got \(.*weight\[:16, :128\]"):
-        Bits(torch.ones(shape))
+        Bits(torch.ones(shape), roundings(toy_weight()))
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused(bad):
-    weight = toy_weight()
-    weight[9, 3] = bad
-    with pytest.raises(ValueError, match="a NaN or an infinity"):
-        Bits(weight)
+@pytest.mark.parametrize("rounded", [{}, roundings(toy_weight(64))])
+def test_roundings_of_something_else_are_refused(rounded):
+    with pytest.raises(ValueError, match=r"rounded must be what roundings\(weight\) gives"):
+        Bits(toy_weight(), rounded)
 
 
 def test_weights_in_bf16_with_gradients_and_all_zeros_are_taken():
-    assert Bits(torch.nn.Parameter(toy_weight().bfloat16())).summary()
+    assert made(torch.nn.Parameter(toy_weight().bfloat16())).summary()
     weight = toy_weight()
     weight[1:] = 0
-    assert Bits(weight).summary()
+    assert made(weight).summary()
     with pytest.raises(ValueError, match="first row is all zeros"):
-        Bits(torch.zeros(16, 128))
+        made(torch.zeros(16, 128))
 
 
 def test_the_picture_joins_each_weight_to_its_level(bits):

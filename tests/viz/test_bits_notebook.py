@@ -11,11 +11,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 DRAW = """
 import torch
+from toolkit.kernels.quant_gemm import roundings
 from toolkit.viz import Bits
 
 weight = 0.05 * torch.randn(16, 128, generator=torch.Generator().manual_seed(5))
 weight[0, 16] = 0.31
-widget = Bits(weight)
+widget = Bits(weight, roundings(weight))
 widget
 """
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from toolkit.kernels.quant_gemm.rounding import nf4, round_to_nearest
+from toolkit.kernels.quant_gemm.rounding import nf4, round_to_nearest, roundings
 from toolkit.viz import Bits, tokens
 from toolkit.viz.bits import LAYOUTS, METHODS, word
 from toolkit.viz.text import percent, significant
@@ -29,7 +29,7 @@ def toy_weight() -> torch.Tensor:
 
 @pytest.fixture
 def bits():
-    return Bits(toy_weight(), SOURCE)
+    return Bits(toy_weight(), roundings(toy_weight()), SOURCE)
 
 
 @pytest.fixture
@@ -377,7 +377,8 @@ def test_it_fits_every_width_and_no_words_overlap(url, visit, shot, width):
 
 
 def test_small_weights_have_room_for_their_digits(publish, visit):
-    small = Bits(toy_weight() * 0.0123)
+    weight = toy_weight() * 0.0123
+    small = Bits(weight, roundings(weight))
     page = opened(visit, publish(small.html()), width=320, reduced_motion="reduce")
     texts = boxes(page, ".tk-weights text:not(:empty)")
     assert min(left for left, *_ in texts) >= 10  # the page's margin

@@ -9,7 +9,7 @@ import pytest
 
 from toolkit.data.dedup import Bands, Radius
 from toolkit.viz import Buckets, tokens
-from toolkit.viz.text import percent, significant
+from toolkit.viz.text import percent, significant, sized
 
 # One by one they are quick; all of them take minutes, and `make test` has five.
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -121,16 +121,21 @@ def test_the_browser_finds_the_same_pairs_within_a_radius_as_python(near_url, vi
 
 def test_the_browser_writes_numbers_as_python_does(url, visit):
     numbers = [0, 0.0123, 0.5, 0.8, 7, 92.5, 999.6, 1234, 99_960, 11_599_336, 2.5e9]
+    numbers += [999.4e9, 999.6e9, 989.4e12, 999.6e12, 12.3e15]
     shares = [0, 1e-9, 0.001, 0.224, 0.5, 0.98765, 0.9991, 1]
     written = visit(url).evaluate(
         """async ([numbers, shares]) => {
             const shared = await import("../_static/toolkit/widget.js");
-            return [numbers.map(shared.significant), [...shares, NaN].map(shared.percent)];
+            return [numbers.map(shared.significant), [...shares, NaN].map(shared.percent),
+                    numbers.map((number) => shared.sized(number)),
+                    numbers.map((number) => shared.sized(number, "FLOP/s"))];
         }""",
         [numbers, shares],
     )
     assert written[0] == [significant(number) for number in numbers]
     assert written[1] == [percent(share) for share in [*shares, float("nan")]]
+    assert written[2] == [sized(number) for number in numbers]
+    assert written[3] == [sized(number, "FLOP/s") for number in numbers]
 
 
 @pytest.mark.parametrize(("of", "asked"), [("buckets", "14 bands of 8 rows"), ("near", "10 of 64")])
@@ -420,9 +425,9 @@ def test_two_widgets_on_a_page_keep_apart(sample, publish, visit):
     )
 
 
-def hit_pixels(page):
-    """How many pixels of the canvas have the present colour of `hit`."""
-    return page.evaluate(
+def wait_for_hits(page):
+    """Wait until over 500 pixels of the canvas have the present colour of `hit`."""
+    page.wait_for_function(
         """() => {
             const canvas = document.querySelector("canvas.tk-marks");
             const probe = document.querySelector(".tk-mark-found");
@@ -432,7 +437,7 @@ def hit_pixels(page):
             for (let at = 0; at < data.length; at += 4) {
                 if (want.every((value, k) => data[at + k] === value)) count++;
             }
-            return count;
+            return count > 500;
         }"""
     )
 
@@ -443,11 +448,11 @@ def test_the_theme_is_followed_at_once(either, visit, rgb, shot, request):
     light, dark = tokens()["hit"]
     fill = "getComputedStyle(document.querySelector('.tk-mark-found')).fill"
     assert page.evaluate(fill) == rgb(light)
-    assert hit_pixels(page) > 500
+    wait_for_hits(page)
     shot(page, f"buckets-{of}-light")
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     assert page.evaluate(fill) == rgb(dark)
-    assert hit_pixels(page) > 500
+    wait_for_hits(page)
     shot(page, f"buckets-{of}-dark")
 
 
@@ -458,8 +463,7 @@ def test_where_no_one_says_the_systems_theme_is_followed(buckets, publish, visit
         page.emulate_media(color_scheme=scheme)
         fill = "getComputedStyle(document.querySelector('.tk-mark-found')).fill"
         assert page.evaluate(fill) == rgb(color)
-        page.wait_for_timeout(50)
-        assert hit_pixels(page) > 500
+        wait_for_hits(page)
 
 
 def frames(page):

@@ -9,8 +9,8 @@ import pytest
 
 from toolkit.models.attention import MODELS, AttentionShape, kv_bytes_per_token
 from toolkit.viz import Heads, tokens
-from toolkit.viz.heads import sized, unshared
-from toolkit.viz.text import GAP, significant
+from toolkit.viz.heads import unshared
+from toolkit.viz.text import GAP, significant, sized
 
 # One by one they are quick; all of them take minutes, and `make test` has five.
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -79,20 +79,18 @@ def test_the_closed_forms_are_pythons(url, visit):
     ]
     shapes += [AttentionShape("any", 61, 128, 128, 128, c, r) for c in (1, 512) for r in (1, 64)]
     names = ("layers", "heads", "kv_heads", "head_dim", "latent", "rope_dim")
-    sizes = [1, 999, 999.6, 1000, 23_040, 999_600, 10_737_418_240, 8.6e12]
     found = visit(url).evaluate(
-        f"""async ([shapes, sizes]) => {{ {MODULE}
-            return [shapes.map(js.kvBytes), shapes.map(js.kindOf), sizes.map(js.sized),
+        f"""async (shapes) => {{ {MODULE}
+            return [shapes.map(js.kvBytes), shapes.map(js.kindOf),
                     [1, 12, 71, 128].map(js.divisors),
                     [[1, 71], [3, 6, 8], [2, 8]].map((some) => js.nearest(some, 4))];
         }}""",
-        [[{name: getattr(shape, name) for name in names} for shape in shapes], sizes],
+        [{name: getattr(shape, name) for name in names} for shape in shapes],
     )
     assert found[0] == [kv_bytes_per_token(shape) for shape in shapes]
     assert found[1] == [shape.kind for shape in shapes]
-    assert found[2] == [sized(size) for size in sizes]
     every = [[n for n in range(1, of + 1) if of % n == 0] for of in (1, 12, 71, 128)]
-    assert found[3:] == [every, [1, 3, 2]]
+    assert found[2:] == [every, [1, 3, 2]]
 
 
 def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(url, visit):

@@ -12,7 +12,6 @@ from matplotlib.colors import to_hex
 
 from toolkit.kernels.roofline import CARDS, Point
 from toolkit.viz import COLORS, Roofline, static_files, style
-from toolkit.viz.roofline import stepped
 from toolkit.viz.text import GAP
 
 POINTS = (
@@ -90,23 +89,6 @@ def test_the_ridge_itself_is_no_longer_bound_by_memory():
     below = Point("below", t4.peaks["16-bit"], t4.bandwidth * 1.001)
     assert "compute-bound" in Roofline([at], first="T4").summary()
     assert "memory-bound" in Roofline([below], first="T4").summary()
-
-
-@pytest.mark.parametrize(
-    ("number", "expected"),
-    [
-        (989.4e12, "989 TB/s"),
-        (999.6e12, "1 PB/s"),
-        (12.3e15, "12.3 PB/s"),
-        (999.6e9, "1 TB/s"),
-        (999.4e9, "999 GB/s"),
-        (1500, "1.5 kB/s"),
-        (7, "7 B/s"),
-        (0.25, "0.25 B/s"),
-    ],
-)
-def test_numbers_have_their_si_step(number, expected):
-    assert stepped(number, "B/s").replace(GAP, " ") == expected
 
 
 def test_the_record_is_what_the_browser_needs(roofline):

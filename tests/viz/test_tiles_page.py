@@ -10,8 +10,8 @@ import pytest
 
 from toolkit.kernels.trace.record import Access, KernelTrace, TracedTensor
 from toolkit.viz import Tiles, tokens
-from toolkit.viz.text import GAP, significant
-from toolkit.viz.tiles_picture import sized, tile_name
+from toolkit.viz.text import GAP, significant, sized
+from toolkit.viz.tiles_picture import tile_name
 
 # One by one they are quick; all of them take minutes, and `make test` has five.
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -94,14 +94,12 @@ def test_the_closed_forms_are_pythons(url, visit):
         ["t", [9], [8, 9]],
         ["scale", [], []],
     ]
-    sizes = [0, 1, 999, 999.6, 1000, 327_680, 8.6e12]
-    held, named, said = visit(url).evaluate(
-        f"""async ([columns, names, sizes]) => {{ {MODULE}
+    held, named = visit(url).evaluate(
+        f"""async ([columns, names]) => {{ {MODULE}
             return [columns.map((one) => one.kind.map((_, at) => js.held(one, at))),
-                    names.map(([...all]) => js.tileName(...all)),
-                    sizes.map((size) => js.sized(size, "FLOP"))];
+                    names.map(([...all]) => js.tileName(...all))];
         }}""",
-        [columns, names, sizes],
+        [columns, names],
     )
     for widget, found in zip(widgets, held, strict=True):
         for step, events in enumerate(found):
@@ -111,7 +109,6 @@ def test_the_closed_forms_are_pythons(url, visit):
         tile_name(name, shape, tuple(zip(box[::2], box[1::2], strict=True)))
         for name, shape, box in names
     ]
-    assert said == [sized(size, "FLOP") for size in sizes]
 
 
 def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(url, visit):

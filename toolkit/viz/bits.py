@@ -7,9 +7,9 @@ its own; below it are the codes of sixteen rows, and the int32 that holds eight 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 import traitlets
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -18,8 +18,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from toolkit.kernels.quant_gemm.nibbles import ORDER
-from toolkit.kernels.quant_gemm.record import QuantizedWeight
-from toolkit.kernels.quant_gemm.rounding import nf4, round_to_nearest
+from toolkit.kernels.quant_gemm.record import SCALE_BITS, QuantizedWeight
 from toolkit.viz.style import COLORS
 from toolkit.viz.text import percent
 from toolkit.viz.widget import Widget
@@ -32,8 +31,8 @@ BITS = range(2, 9)
 PACKED_BITS = 4
 GROUPS = (32, 64, 128)
 LAYOUTS = ("gptq", "awq", "marlin")
-
-SCALE_BITS = 16
+EDGE = 1.4
+"""How far the picture goes past the largest weight: at 2 bits a level lies a third beyond it."""
 
 
 class Bits(Widget):
@@ -42,6 +41,7 @@ class Bits(Widget):
     Args:
         weight: sixteen rows of a layer's weight, as torch's Linear has it, by 64 or 128 inputs.
             The first row is the one that is drawn; the others share words with it.
+        rounded: what ``toolkit.kernels.quant_gemm.roundings`` makes of it.
         source: which layer of which model these are, in a few words.
     Raises:
         ValueError: another shape, a weight that is not finite, or a first row of zeros.
@@ -62,22 +62,26 @@ class Bits(Widget):
     value = traitlets.Int(help="Which weight is looked at.").tag(sync=True)
     revealed = traitlets.Bool(False, help="Whether the reader has guessed.").tag(sync=True)
 
-    def __init__(self, weight: Float[Tensor, "16 inputs"], source: str = "") -> None:
-        _refuse(weight)
+    def __init__(
+        self,
+        weight: Float[Tensor, "16 inputs"],
+        rounded: Mapping[tuple[str, int, int], QuantizedWeight],
+        source: str = "",
+    ) -> None:
+        groups = [size for size in GROUPS if ("nf4", PACKED_BITS, size) in rounded]
+        _refuse(weight, rounded, groups)
         weight = weight.detach().float().cpu()
         row = weight[0]
-        groups = [size for size in GROUPS if size <= len(row)]
+        codebook = rounded["nf4", PACKED_BITS, groups[0]].codebook
         super().__init__(
             record={
                 "weights": [_short(value) for value in row.tolist()],
                 "source": source,
                 "groups": groups,
-                "codebook": nf4(weight, groups[0]).codebook.tolist(),  # type: ignore[union-attr]
+                "codebook": [] if codebook is None else codebook.tolist(),
                 "stored": {
-                    f"{method} {bits} {size}": _stored(weight, method, bits, size)
-                    for method in METHODS
-                    for bits in (BITS if method != "nf4" else [PACKED_BITS])
-                    for size in groups
+                    f"{method} {bits} {size}": _stored(weight, one, bits)
+                    for (method, bits, size), one in rounded.items()
                 },
             },
             group=groups[-1],
@@ -160,7 +164,7 @@ class Bits(Widget):
 
     def _draw_weights(self, axes: Axes) -> None:
         weights, codes = self.record["weights"], self.stored["codes"]
-        edge = 1.18 * max(map(abs, weights))
+        edge = EDGE * max(map(abs, weights))
         for group in range(len(weights) // self.group):
             first, last = group * self.group, (group + 1) * self.group
             levels = self.levels(group)
@@ -214,27 +218,26 @@ def word(layout: str, n: int, k: int) -> list[tuple[int, int]]:
     return [eight[i] for i in ORDER]
 
 
-def _refuse(weight: Tensor) -> None:
+def _refuse(weight: Tensor, rounded: Mapping[Any, QuantizedWeight], groups: list[int]) -> None:
     if weight.ndim != 2 or weight.shape[0] != ROWS or weight.shape[1] not in GROUPS[1:]:
         raise ValueError(
             f"weight must be {ROWS} rows of {GROUPS[1]} or {GROUPS[2]} inputs, got "
             f"{tuple(weight.shape)}: cut them from a layer, weight[:16, :128]"
         )
-    if not torch.isfinite(weight).all():
-        raise ValueError("weight has a NaN or an infinity, which no code stands for")
+    if not groups or {one.shape for one in rounded.values()} != {weight.shape}:
+        raise ValueError("rounded must be what roundings(weight) gives, of the same weight")
     if not weight[0].any():
         raise ValueError("weight's first row is all zeros: take rows that a layer has learned")
 
 
-def _stored(weight: Tensor, method: str, bits: int, group: int) -> dict[str, Any]:
-    quantized = _quantized(weight, method, bits, group)
+def _stored(weight: Tensor, quantized: QuantizedWeight, bits: int) -> dict[str, Any]:
     row, error = weight[0], (quantized.dequantize() - weight)[0]
     zeros = None if quantized.zeros is None else quantized.zeros[0].tolist()
     return {
         "codes": quantized.codes[0].tolist(),
         "scales": [_short(scale) for scale in quantized.scales[0].tolist()],
         "zeros": zeros,
-        "bits": round(bits + (SCALE_BITS + (bits if zeros else 0)) / group, 5),
+        "bits": round(bits + (SCALE_BITS + (bits if zeros else 0)) / quantized.group_size, 5),
         "error": float(error.norm() / row.norm()),
         "largest": float(error.abs().max()),
         "largest_at": int(error.abs().argmax()),
@@ -244,12 +247,6 @@ def _stored(weight: Tensor, method: str, bits: int, group: int) -> dict[str, Any
             else None
         ),
     }
-
-
-def _quantized(weight: Tensor, method: str, bits: int, group: int) -> QuantizedWeight:
-    if method == "nf4":
-        return nf4(weight, group)
-    return round_to_nearest(weight, group, symmetric=method == "symmetric", bits=bits)
 
 
 def _short(number: float) -> float:

@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 
 from toolkit.models.attention import AttentionShape, kv_bytes_per_token
 from toolkit.viz.style import COLORS
-from toolkit.viz.text import GAP, significant
+from toolkit.viz.text import significant, sized
 from toolkit.viz.widget import Widget
 
 MEMORY = 80_000_000_000
@@ -183,16 +183,6 @@ class Heads(Widget):
 def unshared(shape: AttentionShape) -> AttentionShape:
     """The same model with keys and values of its own for every query head."""
     return AttentionShape(shape.name, shape.layers, shape.heads, shape.heads, shape.head_dim)
-
-
-def sized(count: float) -> str:
-    """Bytes with their SI step.
-
-    >>> sized(327_680).replace(GAP, " ")
-    '328 kB'
-    """
-    number = significant(count)
-    return f"{number}B" if GAP in number else f"{number}{GAP}B"
 
 
 def _refuse(models: Sequence[AttentionShape], names: list[str], first: str | None) -> None:

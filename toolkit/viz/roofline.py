@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from toolkit.kernels.roofline import CARDS, Card, Point, attainable, ridge
 from toolkit.viz.style import COLORS
-from toolkit.viz.text import GAP, percent, significant
+from toolkit.viz.text import percent, significant, sized
 from toolkit.viz.widget import Widget
 
 PEAK = "16-bit"
@@ -100,7 +100,7 @@ class Roofline(Widget):
         best = attainable(card, point.intensity, PEAK)
         measured = ""
         if point.achieved and point.card == card.name:
-            said = {"achieved": stepped(point.achieved, "FLOP/s")}
+            said = {"achieved": sized(point.achieved, "FLOP/s")}
             said["part"] = percent(point.achieved / best)
             measured = self.words["ran" if point.achieved <= best else "ran_above"].format(**said)
         return self.words["summary"].format(
@@ -108,7 +108,7 @@ class Roofline(Widget):
             name=self._name(self.point),
             bound=self.words["memory" if point.intensity < ridge(card, PEAK) else "compute"],
             intensity=significant(point.intensity),
-            best=stepped(best, "FLOP/s"),
+            best=sized(best, "FLOP/s"),
             share=percent(best / card.peaks[PEAK]),
             measured=measured,
         )
@@ -142,7 +142,7 @@ class Roofline(Widget):
         axes.set_xlabel(self.words["intensity"])
         axes.set_ylabel(self.words["speed"])
         axes.xaxis.set_major_formatter(lambda value, _: significant(value))
-        axes.yaxis.set_major_formatter(lambda value, _: stepped(value, ""))
+        axes.yaxis.set_major_formatter(lambda value, _: sized(value, ""))
         figure.legend(loc="outside lower left", ncols=2, fontsize=9)
         return figure
 
@@ -151,19 +151,6 @@ class Roofline(Widget):
         if at < len(self._fixed):
             return name
         return self.words["swept"].format(name=name, batch=self.batch)
-
-
-def stepped(number: float, unit: str) -> str:
-    """A number with its SI step, to the P, and its unit.
-
-    >>> stepped(989.4e12, "FLOP/s").replace(GAP, " ")
-    '989 TFLOP/s'
-    """
-    for step, letter in ((1e15, "P"), (1e12, "T")):
-        if float(f"{number:.3g}") >= step:
-            return f"{significant(number / step)}{GAP}{letter}{unit}"
-    text = significant(number)
-    return f"{text}{unit}" if GAP in text else f"{text}{GAP}{unit}"
 
 
 def _refuse(points: Sequence[Point], cards: list[str], first: str) -> None:
@@ -228,7 +215,7 @@ def _draw_roofs(axes: Axes, cards: Sequence[Card], chosen: Card, span: tuple[flo
     for peak in {card.peaks[PEAK] for card in cards}:
         names = [card.name for card in cards if card.peaks[PEAK] == peak and card is not chosen]
         if own := chosen.peaks[PEAK] == peak:
-            names.append(f"{chosen.name} {stepped(peak, 'FLOP/s')}")
+            names.append(f"{chosen.name} {sized(peak, 'FLOP/s')}")
         axes.annotate(
             " · ".join(names), (span[1], peak), (-4, 2), textcoords="offset points", ha="right",
             va="bottom", fontsize=8, color=COLORS["text" if own else "muted"],

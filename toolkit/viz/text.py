@@ -25,10 +25,20 @@ def significant(number: float) -> str:
     >>> significant(91138.0).replace(GAP, " ")
     '91.1 k'
     """
-    for step, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for step, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if float(f"{number:.3g}") >= step:
             return f"{float(f'{number / step:.3g}'):g}{GAP}{unit}"
     return f"{float(f'{number:.3g}'):g}"
+
+
+def sized(number: float, unit: str = "B") -> str:
+    """Three significant digits with their SI step and unit: ``328 kB``, ``989 TFLOP/s``.
+
+    >>> sized(327_680).replace(GAP, " ")
+    '328 kB'
+    """
+    text = significant(number)
+    return f"{text}{unit}" if GAP in text else f"{text}{GAP}{unit}"
 
 
 def percent(share: float) -> str:

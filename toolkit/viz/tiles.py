@@ -15,13 +15,12 @@ import traitlets
 from matplotlib.figure import Figure
 
 from toolkit.kernels.trace.record import Access, KernelTrace, Problem
-from toolkit.viz.text import significant
+from toolkit.viz.text import significant, sized
 from toolkit.viz.tiles_picture import (
     Box,
     draw_run,
     leading,
     programs_of,
-    sized,
     tile_name,
     times_read,
 )

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from toolkit.kernels.trace.record import Access, KernelTrace, TracedTensor
 from toolkit.viz.style import COLORS
-from toolkit.viz.text import GAP, significant
+from toolkit.viz.text import GAP, significant, sized
 
 PRINTED = 5  # tensors side by side
 
@@ -189,13 +189,3 @@ def tile_name(name: str, shape: Sequence[int], tile: Box) -> str:
         for (start, stop), extent in zip(tile, shape, strict=True)
     ]
     return f"{name}[{', '.join(parts)}]" if parts else name
-
-
-def sized(count: float, unit: str = "B") -> str:
-    """A count with its SI step and unit.
-
-    >>> sized(327_680).replace(GAP, " ")
-    '328 kB'
-    """
-    number = significant(count)
-    return f"{number}{unit}" if GAP in number else f"{number}{GAP}{unit}"

@@ -17,7 +17,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .forward import LOG2E, capped, moved, seen
+from .forward import LOG2E, capped, moved, seen, visited
 
 
 @triton.jit
@@ -240,17 +240,9 @@ def flash_backward_queries(
     lse, delta = kept(lse_ptr + kept_at, delta_ptr + kept_at, rows < queries)
     dq = tl.zeros([QUERIES, PADDED], tl.float32)
 
-    # The same ranges as in the forward kernel.
     positions = rows + (keys - queries)
     lowest = low + (keys - queries)
-    begin, full = 0, 0
-    end, fall = keys, keys // KEYS * KEYS
-    if WINDOW:
-        begin = tl.maximum(lowest - window + 1, 0) // KEYS * KEYS
-        full = (tl.maximum(lowest + QUERIES - window, 0) + KEYS - 1) // KEYS * KEYS
-    if CAUSAL:
-        end = tl.minimum(keys, lowest + QUERIES)
-        fall = tl.minimum(fall, tl.maximum(lowest + 1, 0) // KEYS * KEYS)
+    begin, full, fall, end = visited(lowest, keys, window, QUERIES, KEYS, CAUSAL, WINDOW)
     if WINDOW:
         dq = walk_keys(
             dq, q, do, lse, delta, k_base, v_base, k_row, v_row, begin, tl.minimum(full, end),

@@ -19,10 +19,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from toolkit.kernels.engine import chip
+from toolkit.kernels.engine import chip, multiprocessors, on_its_device, precision
 
-from .forward import LN2, LOG2E, capped
-from .launch import on_its_device, precision, strides
+from .forward import LN2, LOG2E, capped, taken_in
 from .refusals import MOST_SPLITS
 from .tiles import DECODE, pick
 
@@ -71,14 +70,9 @@ def decode_split(
         products = tl.dot(q, tl.trans(k), input_precision=PRECISION)
         scores, unit = capped(products, scale, softcap, SOFTCAP)
         scores = tl.where(held[None, :], scores, float("-inf"))
-        higher = tl.maximum(maximum, tl.max(scores, 1) * unit)
-        shift = tl.where(higher == float("-inf"), 0.0, higher)
-        weights = tl.exp2(scores * unit - shift[:, None])
-        fade = tl.exp2(maximum - shift)
-        total = total * fade + tl.sum(weights, 1)
+        weights, fade, maximum, total = taken_in(scores, unit, maximum, total, SEEN=False)
         output = output * fade[:, None]
         output = tl.dot(weights.to(v.dtype), v, output, input_precision=PRECISION)
-        maximum = higher
 
     blind = total == 0.0
     total = tl.where(blind, 1.0, total)
@@ -136,8 +130,8 @@ def launch_decode(
     group = heads // kv_heads
     decode_split[(splits, kv_heads, batch)](
         q, k_cache, v_cache, block_table, context_lens, parts, parts_lse,
-        *q.stride()[:2], *strides(k_cache), *strides(v_cache), block_table.stride(0),
-        *strides(parts), *parts_lse.stride()[:2], scale, window or 0, softcap or 0.0,
+        *q.stride()[:2], *k_cache.stride()[:3], *v_cache.stride()[:3], block_table.stride(0),
+        *parts.stride()[:3], *parts_lse.stride()[:2], scale, window or 0, softcap or 0.0,
         GROUP=group, ROWS=max(16, triton.next_power_of_2(group)), DIM=dim, PADDED=padded,
         BLOCK=block_size, KEYS=tiles.keys, STAGES=tiles.stages,
         WINDOW=window is not None, SOFTCAP=softcap is not None, PRECISION=precision(q),
@@ -145,7 +139,7 @@ def launch_decode(
     )  # fmt: skip
     decode_join[(heads, batch)](
         parts, parts_lse, output, lse,
-        *strides(parts), *parts_lse.stride()[:2], *output.stride()[:2], lse.stride(0), splits,
+        *parts.stride()[:3], *parts_lse.stride()[:2], *output.stride()[:2], lse.stride(0), splits,
         DIM=dim, PADDED=padded, SPLITS=triton.next_power_of_2(splits),
     )  # fmt: skip
     return output, lse
@@ -157,8 +151,5 @@ def splits_that_fill(q: Tensor, kv_heads: int, longest: int) -> int:
     ``longest`` is the tiles that the table can hold: the contexts themselves are on the GPU, and
     asking for them would wait for it.
     """
-    processors = 4
-    if q.is_cuda:
-        processors = torch.cuda.get_device_properties(q.device).multi_processor_count
-    wanted = triton.cdiv(2 * processors, q.shape[0] * kv_heads)
+    wanted = triton.cdiv(2 * multiprocessors(q), q.shape[0] * kv_heads)
     return max(1, min(wanted, triton.cdiv(longest, 4), MOST_SPLITS))

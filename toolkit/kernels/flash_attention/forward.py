@@ -57,6 +57,41 @@ def seen(positions, columns, keys, window, CAUSAL: tl.constexpr, WINDOW: tl.cons
 
 
 @triton.jit
+def taken_in(scores, unit, maximum, total, SEEN: tl.constexpr):
+    """The online softmax: weights of a tile, and by how much what came before it fades.
+
+    ``SEEN`` says that every row sees something of the tile; else a row may have no maximum yet.
+    """
+    # m' = max(m, max S), a = 2^(m - m'), P = 2^(S - m'), l' = a l + sum P
+    higher = tl.maximum(maximum, tl.max(scores, 1) * unit)
+    shift = higher if SEEN else tl.where(higher == float("-inf"), 0.0, higher)
+    weights = tl.exp2(scores * unit - shift[:, None])
+    fade = tl.exp2(maximum - shift)
+    return weights, fade, higher, total * fade + tl.sum(weights, 1)
+
+
+@triton.jit
+def visited(
+    lowest, keys, window,
+    QUERIES: tl.constexpr, KEYS: tl.constexpr, CAUSAL: tl.constexpr, WINDOW: tl.constexpr,
+):  # fmt: skip
+    """Which keys a tile of queries visits, the first at position ``lowest``.
+
+    [begin, end) are seen by some query of the tile, and [full, fall) by all: those tiles go
+    without a mask.
+    """
+    begin, full = 0, 0
+    end, fall = keys, keys // KEYS * KEYS
+    if WINDOW:
+        begin = tl.maximum(lowest - window + 1, 0) // KEYS * KEYS
+        full = (tl.maximum(lowest + QUERIES - window, 0) + KEYS - 1) // KEYS * KEYS
+    if CAUSAL:
+        end = tl.minimum(keys, lowest + QUERIES)
+        fall = tl.minimum(fall, tl.maximum(lowest + 1, 0) // KEYS * KEYS)
+    return begin, full, fall, end
+
+
+@triton.jit
 def walk(
     output, maximum, total, q, k_base, v_base, stride_k, stride_v, first, last,
     positions, keys, scale, window, softcap,
@@ -82,13 +117,8 @@ def walk(
         if MASKED:
             mask = seen(positions[:, None], columns[None, :], keys, window, CAUSAL, WINDOW)
             scores = tl.where(mask, scores, float("-inf"))
-        # m' = max(m, max S); a row that has seen nothing yet has no maximum to subtract
-        higher = tl.maximum(maximum, tl.max(scores, 1) * unit)
-        shift = tl.where(higher == float("-inf"), 0.0, higher) if MASKED else higher
-        # P = 2^(S - m'), l' = a l + sum P, O' = a O + P V
-        weights = tl.exp2(scores * unit - shift[:, None])
-        fade = tl.exp2(maximum - shift)
-        total = total * fade + tl.sum(weights, 1)
+        weights, fade, maximum, total = taken_in(scores, unit, maximum, total, not MASKED)
+        # O' = a O + P V
         output = output * fade[:, None]
         if MASKED:
             v = tl.load(v_at, (columns[:, None] < keys) & (dims[None, :] < DIM), other=0.0)
@@ -97,7 +127,6 @@ def walk(
         else:
             v = tl.load(v_at)
         output = tl.dot(weights.to(v.dtype), v, output, input_precision=PRECISION)
-        maximum = higher
     return output, maximum, total
 
 
@@ -144,17 +173,9 @@ def flash_forward(
     total = tl.zeros([QUERIES], tl.float32)
     output = tl.zeros([QUERIES, PADDED], tl.float32)
 
-    # Keys [begin, end) are seen by some query here, and [full, fall) by all.
     positions = rows + (keys - queries)
     lowest = block * QUERIES + (keys - queries)
-    begin, full = 0, 0
-    end, fall = keys, keys // KEYS * KEYS
-    if WINDOW:
-        begin = tl.maximum(lowest - window + 1, 0) // KEYS * KEYS
-        full = (tl.maximum(lowest + QUERIES - window, 0) + KEYS - 1) // KEYS * KEYS
-    if CAUSAL:
-        end = tl.minimum(keys, lowest + QUERIES)
-        fall = tl.minimum(fall, tl.maximum(lowest + 1, 0) // KEYS * KEYS)
+    begin, full, fall, end = visited(lowest, keys, window, QUERIES, KEYS, CAUSAL, WINDOW)
     if WINDOW:
         output, maximum, total = walk(
             output, maximum, total, q, k_base, v_base, k_row, v_row, begin, tl.minimum(full, end),

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any
 
 import torch
 import triton
 from torch import Tensor
 
-from toolkit.kernels.engine import chip
+from toolkit.kernels.engine import chip, on_its_device, precision
 
 from .backward import flash_backward_keys, flash_backward_queries, row_products
 from .forward import flash_forward
@@ -58,17 +55,7 @@ class Options:
 
     def at(self, x: Tensor) -> tuple[int, int, int]:
         """Strides of sequence, head and row; packed sequences follow each other in rows."""
-        return strides(x) if self.starts_q is None else (0, *strides(x)[1:])
-
-
-def precision(q: Tensor) -> str:
-    """How fp32 products are made: three TF32 products keep fp32's digits on NVIDIA's units."""
-    return "tf32x3" if chip(q).startswith("sm_") else "ieee"
-
-
-def strides(x: Tensor) -> tuple[int, int, int]:
-    """Of batch, head and row; the last dimension is contiguous."""
-    return x.stride(0), x.stride(1), x.stride(2)
+        return (x.stride(0) if self.starts_q is None else 0, x.stride(1), x.stride(2))
 
 
 def tiles_for(table: Table, q: Tensor, options: Options) -> Tiles:
@@ -84,17 +71,6 @@ def sizes(tiles: Tiles) -> dict[str, int]:
         "QUERIES": tiles.queries, "KEYS": tiles.keys, "STAGES": tiles.stages,
         "num_warps": tiles.warps, "num_stages": tiles.stages,
     }  # fmt: skip
-
-
-def on_its_device(launch: Callable[..., Any]) -> Callable[..., Any]:
-    """Triton launches on the present device: make it the one that the first tensor is on."""
-
-    @wraps(launch)
-    def launched(q: Tensor, *arguments: Any, **named: Any) -> Any:
-        with torch.cuda.device_of(q):
-            return launch(q, *arguments, **named)
-
-    return launched
 
 
 @on_its_device
@@ -141,7 +117,7 @@ def launch_backward(
     if delta.numel():
         row_products[(triton.cdiv(q.shape[2], 64), q.shape[1], q.shape[0])](
             output, d_output, d_lse.contiguous(), delta,
-            *strides(output), *strides(d_output), *lse.stride()[:2],
+            *output.stride()[:3], *d_output.stride()[:3], *lse.stride()[:2],
             q.shape[2], QUERIES=64, **padded,
         )  # fmt: skip
     of_inputs = (*at(q), *at(k), *at(v), *at(d_output), *at(lse)[:2])

@@ -12,7 +12,8 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
-from .launch import precision
+from toolkit.kernels.engine import precision
+
 from .tiles import Tiles
 
 

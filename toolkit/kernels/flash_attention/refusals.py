@@ -11,8 +11,8 @@ from torch import Tensor
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
-
 MOST_SPLITS = 128
+"""Of a decoding step: the kernel that joins the splits holds all of them at once."""
 
 
 def check_rules(scale: float | None, window: int | None, softcap: float | None) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from toolkit.kernels.engine import row_for
+
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
@@ -147,6 +149,5 @@ def pick(table: Table, padded: int, itemsize: int, chip: str, ruled: bool) -> Ti
     """The tiles for a padded head_dim; a chip that has no row has little shared memory."""
     if chip == "cpu":
         return INTERPRETED
-    like = {"sm_100": "sm_90"}.get(chip, chip)
-    row = table["fp32" if itemsize == 4 else like if like in table else "small"]
+    row = table["fp32"] if itemsize == 4 else row_for(table, chip)
     return row[max(64, padded)][ruled]

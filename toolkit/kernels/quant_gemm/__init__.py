@@ -25,7 +25,7 @@ from .matmul import prepare, w4a16_matmul
 from .nibbles import unpack_pairs
 from .packing import convert, pack, unpack
 from .record import QuantizedWeight
-from .rounding import nf4, round_to_nearest
+from .rounding import nf4, round_to_nearest, roundings
 from .tiles import Tiles
 from .w8a8 import w8a8_matmul
 from .zero_points import zero_convention
@@ -46,6 +46,7 @@ __all__ = [
     "prepare",
     "quantize_model",
     "round_to_nearest",
+    "roundings",
     "unpack",
     "unpack_pairs",
     "w4a16_bytes",

@@ -6,8 +6,8 @@ the activations,
 
     s_k = mean |x_k| ^ alpha         over the geometric mean of the largest and the smallest
 
-and alpha is the one, from 0 (plain rounding) to 1, whose outputs are closest. In a model, x / s is
-folded into whatever makes x.
+and alpha is the one, from 0 (plain rounding) to 1, whose outputs are closest. The authors fold
+x / s into whatever makes x; ``Int4Linear`` divides.
 
 Not in here: the search for a clipping range that the authors' code adds.
 

@@ -12,17 +12,17 @@ from .tiles import Tiles
 
 
 def ideal_bytes(
-    rows: int, columns: int, depth: int, group_size: int, *, zeros: bool = False, itemsize: int = 2
+    rows: int, columns: int, depth: int, group_size: int, *, zeros: bool = False
 ) -> int:
     """x (rows, depth), y (rows, columns), codes of half a byte, scales of 2, zeros of half."""
     groups = depth // group_size
     side = 2 * columns + (4 * -(-columns // 8) if zeros else 0)
-    return itemsize * rows * (depth + columns) + depth * columns // 2 + groups * side
+    return 2 * rows * (depth + columns) + depth * columns // 2 + groups * side
 
 
 def w4a16_bytes(
     rows: int, columns: int, depth: int, group_size: int, *, tiles: Tiles, splits: int = 1,
-    zeros: bool = False, itemsize: int = 2,
+    zeros: bool = False,
 ) -> int:  # fmt: skip
     """Bytes of the kernels.
 
@@ -35,5 +35,5 @@ def w4a16_bytes(
     side = 2 * columns + (4 * -(-columns // 8) if zeros else 0)
     weight = reached * columns // 2 + reached // gcd(group_size, tiles.depth) * side
     parts = 2 * splits * rows * columns * 4 if splits > 1 else 0
-    x_and_y = itemsize * rows * (column_tiles * depth + columns)
+    x_and_y = 2 * rows * (column_tiles * depth + columns)
     return x_and_y + row_tiles * weight + parts

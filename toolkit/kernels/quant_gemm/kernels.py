@@ -1,6 +1,6 @@
 """The Triton kernels: a product with four-bit weights that become numbers in registers alone.
 
-A program owns a tile of outputs, some columns of all of y for some of its rows, and walks along K.
+A program owns a tile of y, some rows and some columns, and walks along K.
 From memory it reads words of four codes, and makes numbers of them on the way to the matrix units:
 
     y[m, n] = sum over slices of  scale[n] * sum over k of (code[n, k] - zero[n]) x[m, k]

@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from triton.runtime.errors import OutOfResources
 
-from toolkit.kernels.engine import chip
-from toolkit.kernels.flash_attention.launch import on_its_device, precision
+from toolkit.kernels.engine import chip, multiprocessors, on_its_device, precision
 
 from .kernels import add_parts, w4a16
 from .nibbles import to_words
@@ -150,7 +149,4 @@ def _by_table(x: Tensor, weight: GpuWeight) -> Plan:
 
 def splits_that_fill(x: Tensor, programs: int, walk: int) -> int:
     """Splits of a walk that give every multiprocessor two programs, of at least four tiles each."""
-    processors = 4
-    if x.is_cuda:
-        processors = torch.cuda.get_device_properties(x.device).multi_processor_count
-    return max(1, min(2 * processors // programs, walk // 4))
+    return max(1, min(2 * multiprocessors(x) // programs, walk // 4))

@@ -33,8 +33,9 @@ def round_to_nearest(
 ) -> QuantizedWeight:
     """A weight rounded to evenly spaced codes, group by group.
 
-    Symmetric codes run over [-a, a], a the group's largest magnitude, and the code 2^(bits-1) is
-    0. Asymmetric ones run over [min(w, 0), max(w, 0)], with the zero a code too. Within a group
+    Symmetric codes have 2a / (2^bits - 1) between them, a the group's largest magnitude, and the
+    code 2^(bits-1) is 0: they reach a half step past -a, and end a half step below a. Asymmetric
+    ones run over [min(w, 0), max(w, 0)], with the zero a code too. Within a group
     |w - w'| <= scale / 2, but for the scale's own rounding.
 
     Args:
@@ -75,6 +76,25 @@ def nf4(weight: Float[Tensor, "out in"], group_size: int = 64) -> QuantizedWeigh
     between = (levels[1:] + levels[:-1]) / 2
     codes = torch.bucketize(groups / scales[..., None], between).to(torch.uint8)
     return QuantizedWeight(codes.flatten(1), scales, None, levels, size, None)
+
+
+def roundings(weight: Float[Tensor, "out in"]) -> dict[tuple[str, int, int], QuantizedWeight]:
+    """A weight by each method, in as many bits and in groups of as many columns.
+
+    Keys are ("symmetric" or "asymmetric", 2 to 8, 32, 64 or 128) and ("nf4", 4, 32, 64 or 128),
+    for the groups that a row can be cut into.
+
+    Raises:
+        TypeError, ValueError: as ``round_to_nearest``.
+    """
+    groups = [size for size in (32, 64, 128) if weight.shape[-1] % size == 0]
+    even = {
+        (name, bits, size): round_to_nearest(weight, size, symmetric=symmetric, bits=bits)
+        for name, symmetric in (("symmetric", True), ("asymmetric", False))
+        for bits in range(2, 9)
+        for size in groups
+    }
+    return even | {("nf4", 4, size): nf4(weight, size) for size in groups}
 
 
 def nf4_levels() -> Float32[Tensor, " levels"]:

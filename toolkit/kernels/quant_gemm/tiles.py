@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from toolkit.kernels.engine import row_for
+
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
@@ -63,8 +65,7 @@ def pick(rows: int, depth: int, itemsize: int, chip: str) -> Tiles:
 
     They are 64 deep where 128 would reach past the end of K.
     """
-    like = {"sm_100": "sm_90"}.get(chip, chip)
-    table = TABLE["fp32" if itemsize == 4 else like if like in TABLE else "small"]
+    table = TABLE["fp32"] if itemsize == 4 else row_for(TABLE, chip)
     tiles = table[next((most for most in table if rows <= most), 128)]
     if chip == "cpu":
         tiles = INTERPRETED

@@ -4,7 +4,7 @@ import { animate, figures, fill, follow, frame, html, onWidth, percent, range, s
 
 const METHODS = ["symmetric", "asymmetric", "nf4"], LAYOUTS = ["gptq", "awq", "marlin"], ORDER = [0, 2, 4, 6, 1, 3, 5, 7]; // as toolkit/viz/bits.py has them
 const ROWS = 16, PACKED_BITS = 4, LEAST_BITS = 2, MOST_BITS = 8, HALF = 16;
-const LEFT = 60, RIGHT = 6, TOP = 22, BOTTOM = 40, LEAST = 230, MOST = 330, STRIP = 76, BETWEEN = 12, EDGE = 1.18, FINE = 2.5;
+const LEFT = 60, RIGHT = 6, TOP = 22, BOTTOM = 40, LEAST = 230, MOST = 330, STRIP = 76, BETWEEN = 12, EDGE = 1.4, FINE = 2.5;
 const NIBBLE = 62, CELL = 24, LINE = 19, NUMBERS = 28, HEAD = 17, PHONE = 560;
 
 /** The weight that a code stands for; toolkit/viz/bits.py has the same form. */

@@ -1,6 +1,6 @@
 // Heads: query heads above the keys and values that they share, and the bytes of the cache.
 
-import { animate, figures, fill, follow, frame, html, onWidth, range, significant, svg } from "./widget.js";
+import { animate, figures, fill, follow, frame, html, onWidth, range, significant, sized, svg } from "./widget.js";
 
 const BYTES = 2; // of a number in bf16
 const KINDS = ["MHA", "GQA", "MQA", "MLA"];
@@ -26,12 +26,6 @@ export function divisors(number) {
 export function nearest(numbers, wish) {
   const away = (number) => Math.abs(Math.log(number / Math.max(wish, 1)));
   return numbers.reduce((best, number) => (away(number) < away(best) ? number : best));
-}
-
-/** Bytes with their SI step; toolkit/viz/heads.py has the same rules. */
-export function sized(count) {
-  const number = significant(count);
-  return /\s/.test(number) ? `${number}B` : `${number}\u202fB`;
 }
 
 const counted = (number) => number.toLocaleString("en-US");

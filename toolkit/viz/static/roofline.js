@@ -1,6 +1,6 @@
 // Roofline: kernels under the roofs of some cards, FLOP a second over FLOP a byte.
 
-import { animate, figures, fill, follow, frame, html, onWidth, percent, range, significant, svg } from "./widget.js";
+import { animate, figures, fill, follow, frame, html, onWidth, percent, range, significant, sized, svg } from "./widget.js";
 
 const MARKS = [ // as toolkit/viz/roofline.py has them: o s D ^ v P X p
   "M6 0A6 6 0 1 1 -6 0A6 6 0 1 1 6 0Z", "M-5.5 -5.5H5.5V5.5H-5.5Z", "M0 -7.5L7.5 0L0 7.5L-7.5 0Z", "M0 -7L7 5.5H-7Z", "M0 7L7 -5.5H-7Z",
@@ -15,17 +15,8 @@ export function attainable(peak, bandwidth, intensity) {
   return Math.min(peak, intensity * bandwidth);
 }
 
-/** A number with its SI step, to the P, and its unit; toolkit/viz/roofline.py has the same rules. */
-export function stepped(number, unit) {
-  for (const [step, letter] of [[1e15, "P"], [1e12, "T"]]) {
-    if (Number(number.toPrecision(3)) >= step) return significant(number / step) + "\u202f" + letter + unit;
-  }
-  const text = significant(number);
-  return /\s/.test(text) ? text + unit : text + "\u202f" + unit;
-}
-
 const log = Math.log10;
-const rate = (number) => stepped(number, "FLOP/s");
+const rate = (number) => sized(number, "FLOP/s");
 const clamp = (number, count) => Math.min(count - 1, Math.max(0, number));
 
 function render({ model, el }) {
@@ -108,8 +99,8 @@ function render({ model, el }) {
     const { name, peak, bandwidth, ridge, source } = card();
     const best = attainable(peak, bandwidth, one.intensity), limit = one.intensity < ridge ? "memory" : "compute";
     const said = {
-      name: one.at < fixed ? one.name : fill(words.swept, { name: one.name, batch: batches[step()] }), card: name, limit, bound: words[limit], intensity: significant(one.intensity), flops: stepped(one.flops, "FLOP"), bytes: stepped(one.bytes, "B"),
-      best: rate(best), share: percent(best / peak), peak: rate(peak), bandwidth: stepped(bandwidth, "B/s"), ridge: significant(ridge), source, measured: "",
+      name: one.at < fixed ? one.name : fill(words.swept, { name: one.name, batch: batches[step()] }), card: name, limit, bound: words[limit], intensity: significant(one.intensity), flops: sized(one.flops, "FLOP"), bytes: sized(one.bytes, "B"),
+      best: rate(best), share: percent(best / peak), peak: rate(peak), bandwidth: sized(bandwidth, "B/s"), ridge: significant(ridge), source, measured: "",
     };
     if (!ran(one)) return said;
     const above = one.achieved > best;
@@ -134,7 +125,7 @@ function render({ model, el }) {
       return;
     }
     const { name, peak, bandwidth, ridge, source } = about ? cards[about.card] : card();
-    caption.textContent = fill(words.about_card, { card: name, peak: rate(peak), bandwidth: stepped(bandwidth, "B/s"), ridge: significant(ridge), source });
+    caption.textContent = fill(words.about_card, { card: name, peak: rate(peak), bandwidth: sized(bandwidth, "B/s"), ridge: significant(ridge), source });
   }
 
   function control() {
@@ -263,7 +254,7 @@ function render({ model, el }) {
         svg("path", { d: `M${x(least)} ${y(least * roof.bandwidth)}L${bend} ${y(roof.peak)}V${2 * tall}H${x(least)}Z`, class: "tk-slope" }),
         svg("rect", { x: bend, y: y(roof.peak), width: Math.max(0, right - bend), height: tall, class: "tk-flat" })),
       ...decades(least, most).flatMap((value) => [line(x(value), TOP, x(value), floor, "tk-grid"), write(x(value), floor + 16, significant(value), "tk-tick", "middle")]),
-      ...ticks.flatMap((value, row) => [line(LEFT, y(value), right, y(value), "tk-grid"), write(LEFT - 6, y(value) + 4, row % every ? "" : stepped(value, ""), "tk-tick", "end")]),
+      ...ticks.flatMap((value, row) => [line(LEFT, y(value), right, y(value), "tk-grid"), write(LEFT - 6, y(value) + 4, row % every ? "" : sized(value, ""), "tk-tick", "end")]),
       write(0, 13, words.speed, "tk-tick"), write(right, floor + 36, words.intensity, "tk-tick", "end"),
       svg("g", { "clip-path": `url(#${id}-clip)` },
         ...cards.filter((one) => one !== card()).map((one) => svg("g", { class: "tk-card", "data-card": one.at }, svg("path", { d: outline(one), class: "tk-target" }), svg("path", { d: outline(one), class: "tk-thin" }))),

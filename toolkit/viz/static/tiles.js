@@ -1,6 +1,6 @@
 // Tiles: a recorded run of a kernel, step by step: which program moves which tile of which tensor.
 
-import { figures, fill, follow, frame, html, onWidth, player, range, significant, svg } from "./widget.js";
+import { figures, fill, follow, frame, html, onWidth, player, range, significant, sized, svg } from "./widget.js";
 
 const KINDS = ["load", "store", "atomic", "dot"], LOAD = 0, DOT = 3;
 const TALLEST = 230, TALL = 160, SHORTEST = 90, THIN = 14, LEAST = 24, BETWEEN = 12, HEAD = 36, LINE = 18, FLAT = 15, LOW = 60; // pixels
@@ -26,12 +26,6 @@ export function tileName(name, shape, box) {
     return stop - start === 1 ? String(start) : stop - start === extent ? ":" : `${start}:${stop}`;
   });
   return parts.length ? `${name}[${parts.join(", ")}]` : name;
-}
-
-/** A count with its SI step and unit. */
-export function sized(count, unit = "B") {
-  const number = significant(count);
-  return /\s/.test(number) ? number + unit : `${number}\u202f${unit}`;
 }
 
 const within = (least, most, number) => Math.min(most, Math.max(least, number));

@@ -29,10 +29,16 @@ const three = (number) => String(Number(number.toPrecision(3)));
 
 /** Three significant digits, with the SI step; toolkit/viz/text.py has the same rules. */
 export function significant(number) {
-  for (const [step, unit] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
+  for (const [step, unit] of [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
     if (Number(three(number)) >= step) return three(number / step) + GAP + unit;
   }
   return three(number);
+}
+
+/** The same with a unit: "328 kB". */
+export function sized(number, unit = "B") {
+  const text = significant(number);
+  return (text.includes(GAP) ? text : text + GAP) + unit;
 }
 
 /** A share as a percentage that says 0 or 100 only where that is exact. */
