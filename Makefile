@@ -8,7 +8,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-ASSETS := license-texts chinese-reviews smollm2-135m-instruct
+ASSETS := license-texts chinese-reviews smollm2-135m-instruct minilm-l6-v2
 
 .PHONY: help setup lab test book serve bench lint lock
 .DEFAULT_GOAL := help

@@ -55,12 +55,16 @@ def homes_on_disk() -> dict[str, str]:
 SHARED = {
     f"kernels/{name}"
     for name in (
-        *("compiling", "engine", "from_source", "interpreted", "roofline", "timeline", "trace"),
-        *("quant_gemm", "quant_gemm_awq", "quant_gemm_compiled", "quant_gemm_gptq"),
-        *("quant_gemm_matmul", "quant_gemm_packing", "quant_gemm_peers"),
+        "compiling",
+        "engine",
+        "from_source",
+        "interpreted",
+        "roofline",
+        "timeline",
+        "trace",
     )
 }
-"""What all chapters of a part stand on, and a library that no page teaches yet."""
+"""What all chapters of a part stand on."""
 
 
 def test_no_home_is_orphaned():

@@ -107,6 +107,22 @@ def test_bytes_are_those_once_packed():
     assert round_to_nearest(torch.zeros(1, 3), -1).nbytes == 2 + 2  # the last half byte is whole
 
 
+def test_arrays_that_do_not_fit_each_other_are_no_weight():
+    weight = round_to_nearest(torch.ones(4, 64), 32)
+    with pytest.raises(ValueError, match="2 groups of 16 columns must make up the weight's 64"):
+        replace(weight, group_size=16)
+    for wrong in (
+        {"codes": weight.codes.int()},
+        {"scales": weight.scales[:3]},
+        {"zeros": weight.codes},
+        {"codebook": torch.zeros(15)},
+        {"g_idx": torch.zeros(63, dtype=torch.int32)},
+    ):
+        (name,) = wrong
+        with pytest.raises(TypeError, match=f"{name} of a weight of 64 columns must be"):
+            replace(weight, **wrong)
+
+
 @given(weight=weights(), size=st.sampled_from([1, 2, 4, -1]), symmetric=st.booleans(),
        bits=st.integers(2, 8))  # fmt: skip
 def test_rounding_is_to_the_nearest_code_of_the_groups_range(weight, size, symmetric, bits):

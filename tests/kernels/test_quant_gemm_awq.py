@@ -39,6 +39,14 @@ def test_outlier_columns_keep_the_outputs_closer_than_rounding_does(size, symmet
     assert scales[::17].min() > 1.5 * scales[1::17].max()
 
 
+def test_activations_whose_squares_overflow_are_still_compared():
+    weight, x = gaussian(16, 64, seed=3), outliers(128, 64)
+    _, scales = awq(weight, x, 32)
+    assert scales.max() > 2 * scales.min()
+    _, of_huge_ones = awq(weight, x * 2.0**70, 32)
+    torch.testing.assert_close(of_huge_ones, scales)
+
+
 @pytest.mark.parametrize("grid", [1, 7, 20])
 def test_it_is_the_best_of_the_grid(grid):
     weight, x = gaussian(16, 64, seed=3), outliers(128, 64)

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import signal
+from copy import deepcopy
 from dataclasses import replace
 
 import numba
@@ -179,6 +180,20 @@ def test_a_layer():
         layer.state_dict()
 
 
+def test_a_layers_column_scales_keep_their_digits_in_fp16():
+    weight, scales = random_weight(0, 32, 64, 32), draw(2, 64).abs() / 3 + 0.1
+    x = draw(3, 5, 64).half()
+    expected = w4a16_matmul((x.float() / scales).half(), prepare(weight))
+    assert torch.equal(Int4Linear(weight, None, scales)(x), expected)
+
+
+def test_a_layer_inside_of_what_torch_compiles_gives_the_same():
+    layer, x = Int4Linear(random_weight(0, 32, 64, 32)), draw(3, 5, 64)
+    compiled = torch.compile(lambda x: layer(x) + 1, backend="eager")
+    with torch.no_grad():
+        assert torch.equal(compiled(x), layer(x) + 1)
+
+
 @pytest.fixture(scope="module")
 def llama():
     config = LlamaConfig(
@@ -261,6 +276,8 @@ def test_what_is_skipped(llama):
 
 
 def test_models_that_are_refused(llama, text, tmp_path):
+    with pytest.raises(TypeError, match="float32, float16 or bfloat16, got"):
+        quantize_model(deepcopy(llama).double())
     with pytest.raises(TypeError, match="must be a Llama, got Linear"):
         quantize_model(torch.nn.Linear(2, 2))
     with pytest.raises(ValueError, match="rtn, gptq, awq, nf4, got 'best'"):

@@ -63,7 +63,8 @@ def awq(
     importance = activations.float().abs().mean(0)
     if not importance.any():
         raise ValueError("activations must not be all zeros: they say which columns matter")
-    weight, products = weight.float(), gram(activations)
+    # Errors are compared, so that the largest may be 1: squares of larger ones can overflow.
+    weight, products = weight.float(), gram(activations.float() / activations.abs().max())
     least = torch.inf
     for step in range(grid + 1):
         powers = importance.pow(step / grid).clamp(min=SMALLEST)

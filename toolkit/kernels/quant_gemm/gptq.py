@@ -114,12 +114,13 @@ def inverse_factor(hessian: Float64[Tensor, "in in"], damping: float) -> Float64
     diagonal = hessian.diagonal()
     damped = hessian + torch.diag(damping * diagonal.mean() + (diagonal == 0))
     lower, failed = torch.linalg.cholesky_ex(damped)
-    if failed:
+    factor, failed_too = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+    if failed or failed_too:
         raise ValueError(
             f"hessian must be positive definite with a damping of {damping}: raise it, or take "
             "more activations"
         )
-    return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
+    return factor
 
 
 def check_activations(activations: Float[Tensor, "tokens in"]) -> None:

@@ -19,7 +19,7 @@ from toolkit.models.llama import Llama
 
 from .awq import awq
 from .gptq import gptq, hessian
-from .matmul import prepare, w4a16_matmul
+from .matmul import DTYPES, prepare, w4a16_matmul
 from .record import QuantizedWeight
 from .rounding import nf4, round_to_nearest
 
@@ -37,9 +37,12 @@ class Int4Linear(nn.Module):
     Args:
         weight: (out, in); it is laid out for the kernel, and no other copy is kept.
         bias: added to each output.
-        column_scales: of AWQ, what each input is divided by.
+        column_scales: of AWQ, what each input is divided by, in fp32.
     Raises:
         ValueError: as ``prepare``, or bias or column_scales don't fit the weight.
+
+    ``nbytes`` are those of the weight, packed; column scales are not among them, which a model
+    usually folds into what comes before.
     """
 
     bias: Float[Tensor, " out"] | None
@@ -65,7 +68,7 @@ class Int4Linear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
         if self.column_scales is not None:
-            x = x / self.column_scales.to(x.dtype)
+            x = (x.float() / self.column_scales).to(x.dtype)
         y = w4a16_matmul(x, self.packed)
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
@@ -97,10 +100,10 @@ def quantize_model(
         model: left as it is.
         method: "rtn", symmetric rounding to nearest; "gptq", symmetric; "awq", asymmetric; "nf4".
         group_size: columns that share a scale: a multiple of 16 that divides the model's widths.
-        calibration: tokens of some texts, for "gptq" and "awq".
+        calibration: tokens of some texts, for "gptq" and "awq"; the others look at none.
         skip: kinds of matrix to leave as they are, of "qkv", "out", "gate_up", "down".
     Raises:
-        TypeError: it is no LLaMA.
+        TypeError: it is no LLaMA, or of another dtype than fp32, fp16 and bf16.
         ValueError: the method or a kind is unknown, there is nothing to quantise, calibration is
             missing or no batch of tokens, or a weight can't be cut into such groups.
     """
@@ -130,6 +133,8 @@ def quantize_model(
 def _refuse(model: Llama, method: str, calibration: Tensor | None, skip: Collection[str]) -> None:
     if not isinstance(model, Llama):
         raise TypeError(f"model must be a Llama, got {type(model).__name__}: see Int4Linear")
+    if model.dtype not in DTYPES:
+        raise TypeError(f"model must be of float32, float16 or bfloat16, got {model.dtype}")
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     kinds = [kind for names in KINDS.values() for kind in names]

@@ -74,7 +74,7 @@ def w4a16_matmul(
         qweight: what ``prepare`` made of a weight; or the weight, which is then prepared for this
             one product, and that takes longer than the product.
     Returns:
-        Outputs in x's dtype. They have no gradient.
+        Outputs in x's dtype. They have no gradient. A row of x that is not finite gives NaN.
     Raises:
         ValueError, TypeError: shapes, dtypes or devices that don't fit, or x asks for a gradient,
             in a sentence; and as ``prepare``.
@@ -92,6 +92,7 @@ def w4a16_matmul(
     return _multiply(rows, weight).view(*x.shape[:-1], weight.shape[0])
 
 
+@torch.compiler.disable  # numba's loop is nothing that torch.compile could trace
 def _multiply(x: Tensor, weight: Any) -> Tensor:
     if engine(x) == "reference":
         from .cpu import multiply

@@ -31,6 +31,8 @@ class QuantizedWeight:
         group_size: columns in a group; in_features where the row is one group.
         g_idx: the group of each column, where columns were grouped by activation order; None
             where column k is in group k // group_size.
+    Raises:
+        TypeError, ValueError: an array's dtype or shape does not fit the others.
     """
 
     codes: UInt8[Tensor, "out in"]
@@ -40,6 +42,27 @@ class QuantizedWeight:
     group_size: int
     g_idx: Int32[Tensor, " in"] | None
     bits: int = 4
+
+    def __post_init__(self) -> None:
+        (rows, columns), groups = self.codes.shape, self.scales.shape[1]
+        expected = {
+            "codes": (torch.uint8, (rows, columns)),
+            "scales": (torch.float32, (rows, groups)),
+            "zeros": (torch.uint8, (rows, groups)),
+            "codebook": (torch.float32, (2**self.bits,)),
+            "g_idx": (torch.int32, (columns,)),
+        }
+        for name, wanted in expected.items():
+            array = getattr(self, name)
+            given = None if array is None else (array.dtype, tuple(array.shape))
+            if given not in (wanted, None):
+                raise TypeError(
+                    f"{name} of a weight of {columns} columns must be {wanted}, got {given}"
+                )
+        if groups * self.group_size != columns:
+            raise ValueError(
+                f"{groups} groups of {self.group_size} columns must make up the weight's {columns}"
+            )
 
     @property
     def shape(self) -> torch.Size:
