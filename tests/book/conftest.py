@@ -19,6 +19,17 @@ from toolkit import course
 sys.path.insert(0, str(course.root() / "book" / "_ext"))
 
 
+BUILDING = 900
+"""Seconds: each page runs for a quarter of a minute, and twice as long beside other tests."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever of these tests comes first builds the site, and others wait for it."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(BUILDING + 60))
+
+
 def sphinx(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
     """Build ``source`` with the book's own configuration, warnings as errors.
 
@@ -28,7 +39,7 @@ def sphinx(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
     book = course.root() / "book"
     command = [sys.executable, "-m", "sphinx", "-E", "-W", "--keep-going", "-b", "html"]
     command += ["-c", str(book), str(source), str(target)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280)
+    return subprocess.run(command, capture_output=True, text=True, timeout=BUILDING)
 
 
 @pytest.fixture(scope="session")

@@ -197,6 +197,8 @@ def test_records_cross_by_name_and_are_rebuilt_only_with_a_known_class():
     assert type(record) is Record
     assert (record._name, record.b, record.r) == ("Bands", 9, 13)
     assert cross(Bands(9, 13), records={"Bands": Bands}) == Bands(9, 13)
+    assert cross(record) == record  # sent on, it keeps its name
+    assert cross(record, records={"Bands": Bands}) == Bands(9, 13)
     assert type(cross(Bands(9, 13), records={"Bands": Pair})) is Record
     assert tuple(cross(Pair(1, "x"))) == (1, "x")
     assert cross({Pair(1, "x")}) == {cross(Pair(1, "x"))}

@@ -39,7 +39,7 @@ def check_measurable() -> None:
 
 def rise_mib(chapter: str, case: str) -> float:
     """Run ours once in this process; by how many MiB its memory rose."""
-    (ours,) = [candidate.ours for candidate in load(chapter).cases() if candidate.name == case]
+    ours = next(one.ours for one in load(chapter).cases() if one.name == case)  # and no further
     gc.collect()
     _forget_peak()
     before = psutil.Process().memory_info().rss

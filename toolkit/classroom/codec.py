@@ -208,7 +208,8 @@ class Codec:
         fields = _fields(value, kind)
         if fields is not None:
             rows = [[name, self._tag(getattr(value, name), depth + 2)] for name in fields]
-            return {"record": [kind.__name__, rows]}
+            name = value._name if kind is Record else kind.__name__  # one that is sent on
+            return {"record": [name, rows]}
         if isinstance(value, _DRAINED):
             items: list[Any] = list(itertools.islice(value, self.max_items + 1))
             kept = self._tag_items(items[: self.max_items], depth + 1)
