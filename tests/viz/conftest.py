@@ -9,6 +9,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +25,24 @@ from toolkit.kernels.trace.record import Access, KernelTrace, Problem, TracedTen
 from toolkit.models import positions
 from toolkit.models.llama import Lens
 from toolkit.models.positions import Dials
-from toolkit.viz import Buckets, LogitLens, Rotations, Segmentation, Tiles, static_files
+from toolkit.serving.batching import Blocks, Sarathi, Schedule, Trace, VllmV0, VllmV1, simulate
+from toolkit.serving.batching.scheduler import Scheduler
+from toolkit.serving.batching.state import LiveRequest, Request
+from toolkit.serving.kv_cache import PrefixBlocks
+from toolkit.serving.kv_cache import RadixTree as PrefixTree
+from toolkit.serving.kv_cache.block_history import BlockHistory, BlockRecorder
+from toolkit.serving.kv_cache.tree_history import TreeHistory, TreeRecorder
+from toolkit.viz import Blocks as BlockMap
+from toolkit.viz import (
+    Buckets,
+    LogitLens,
+    RadixTree,
+    Rotations,
+    Segmentation,
+    Tiles,
+    Timeline,
+    static_files,
+)
 
 PAGE = """<!doctype html>
 <html lang="en" data-content_root="../" data-theme="light">
@@ -338,6 +356,140 @@ def flash() -> Callable[..., KernelTrace]:
 @pytest.fixture
 def tiles() -> Tiles:
     return Tiles(toy_flash_trace())
+
+
+@dataclass(frozen=True)
+class TokenSeconds:
+    """20 ms for a batch, and 2 ms for each of its tokens."""
+
+    stages: int = 1
+
+    def seconds(self, work):
+        return 0.02 + 0.002 * work.tokens
+
+
+SERVED = {  # arrival, tokens of the prompt and of the answer
+    "arrival": (0, 0.05, 0.1, 0.3, 0.5, 0.6),
+    "prompt_tokens": (40, 20, 100, 60, 150, 30),
+    "output_tokens": (20, 25, 12, 18, 9, 14),
+}
+POLICIES = {
+    "vLLM v0": VllmV0(max_num_seqs=8),
+    "Sarathi-Serve": Sarathi(chunk_size=32, max_num_seqs=8),
+    "vLLM v1": VllmV1(max_num_batched_tokens=64, max_num_seqs=8),
+}
+
+
+def toy_schedule(name: str, stages: int = 1, blocks: int = 18, times: int = 1) -> Schedule:
+    """Six requests, or them ``times`` over; Sarathi-Serve pre-empts request 3 for want of blocks.
+
+    vLLM v0 stops request 0 for 428 ms while the prompt of request 4 is computed.
+    """
+    arrival = np.array(SERVED["arrival"])
+    trace = Trace(
+        np.concatenate([arrival + 2.5 * at for at in range(times)]),
+        *(np.tile(SERVED[length], times) for length in ("prompt_tokens", "output_tokens")),
+        max_tokens=32,
+    )
+    return simulate(trace, POLICIES[name], TokenSeconds(stages), lambda: Blocks(blocks, 16))
+
+
+@pytest.fixture(scope="session")
+def served() -> Callable[..., Schedule]:
+    return toy_schedule
+
+
+@pytest.fixture
+def timeline() -> Timeline:
+    both = {name: toy_schedule(name) for name in ("vLLM v0", "Sarathi-Serve")}
+    return Timeline(both, budget={"Sarathi-Serve": 32})
+
+
+PROMPTS = (
+    "You are a helpful assistant . Hello !",
+    "You are a helpful assistant . What is paging ?",
+    "You are a helpful assistant . What is a radix tree ?",
+    "Translate : the cat sat",
+    "You are a helpful assistant . Hello ! How are you ?",
+    "Translate : the dog ran",
+    "You are a helpful assistant . What is paging ? And why ?",
+)
+
+
+def toy_tree_history(
+    texts: tuple[str, ...] = PROMPTS, capacity: int = 24, page_size: int = 1
+) -> tuple[TreeHistory, dict[int, str]]:
+    """A few texts, one after another, in a tree of ``capacity`` pages; the last two stay locked."""
+    words: dict[str, int] = {}
+    log = TreeRecorder(page_size)
+    tree = PrefixTree(on_step=log)
+    running: list = []
+    for number, text in enumerate(texts):
+        log.request = number
+        tokens = [words.setdefault(f"{word} ", len(words) + 100) for word in text.split()]
+        match = tree.match(tokens)
+        tree.lock(match.node)
+        tree.evict(tree.pages + len(tokens) - len(match.values) - capacity)
+        whole = tree.insert(tokens, range(len(tokens)))
+        tree.lock(whole.node)
+        tree.unlock(match.node)
+        running.append((number, whole.node))
+        if len(running) > 2:
+            log.request, node = running.pop(0)
+            tree.unlock(node)
+    return log.history(), {token: word for word, token in words.items()}
+
+
+@pytest.fixture(scope="session")
+def tree_history() -> Callable[..., tuple[TreeHistory, dict[int, str]]]:
+    return toy_tree_history
+
+
+@pytest.fixture
+def radix_tree() -> RadixTree:
+    return RadixTree(*toy_tree_history())
+
+
+SYSTEM, EXAMPLES = list(range(16)), list(range(100, 112))
+TEXTS = (
+    *([*SYSTEM, *[20 + at] * 6] for at in range(3)),
+    [*EXAMPLES, *[60] * 5],
+    *([*SYSTEM, *EXAMPLES, *[70 + at] * 5] for at in range(3)),
+    [*EXAMPLES, *[80] * 4],
+    [*SYSTEM, *[20] * 6, *[5] * 4],
+)
+
+
+def toy_block_history(
+    memory=None, texts: tuple[list[int], ...] = TEXTS, answer: int = 6, budget: int = 24
+) -> BlockHistory:
+    """A request every three iterations, served by vLLM v1 from a memory of 20 blocks of 4."""
+    recorder = BlockRecorder(memory or PrefixBlocks(20, 4))
+    scheduler = Scheduler(VllmV1(max_num_batched_tokens=budget, max_num_seqs=8), recorder)
+    coming = [
+        LiveRequest.of(Request(number, 0.0, len(text), answer, answer, tokens=tuple(text)))
+        for number, text in enumerate(texts)
+    ][::-1]
+    iteration = 0
+    while coming or not scheduler.idle:
+        if coming and iteration % 3 == 0:
+            scheduler.add(coming.pop())
+        iteration += 1
+        for one in scheduler.finish(scheduler.plan(0.0)):
+            ended = one.known == one.prompt_tokens + answer - 1
+            one.tokens.append(1000 + 50 * one.id + one.known)
+            scheduler.wrote(one, ended=ended)
+    return recorder.history()
+
+
+@pytest.fixture(scope="session")
+def block_history() -> Callable[..., BlockHistory]:
+    return toy_block_history
+
+
+@pytest.fixture
+def block_map() -> BlockMap:
+    return BlockMap(toy_block_history())
 
 
 @pytest.fixture

@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from toolkit.viz.bits import Bits
+    from toolkit.viz.blocks import Blocks
     from toolkit.viz.buckets import Buckets
     from toolkit.viz.heads import Heads
     from toolkit.viz.logit_lens import LogitLens
+    from toolkit.viz.radix_tree import RadixTree
     from toolkit.viz.roofline import Roofline
     from toolkit.viz.rotations import Rotations
     from toolkit.viz.segmentation import Segmentation
     from toolkit.viz.tiles import Tiles
+    from toolkit.viz.timeline import Timeline
 
 from toolkit.viz.source import Listing, show
 from toolkit.viz.speeds import Speeds
@@ -21,15 +24,18 @@ from toolkit.viz.widget import Widget
 __all__ = [
     "COLORS",
     "Bits",
+    "Blocks",
     "Buckets",
     "Heads",
     "Listing",
     "LogitLens",
+    "RadixTree",
     "Roofline",
     "Rotations",
     "Segmentation",
     "Speeds",
     "Tiles",
+    "Timeline",
     "Widget",
     "show",
     "static_files",
@@ -40,13 +46,16 @@ __all__ = [
 
 WIDGETS = {
     "Bits": "bits",
+    "Blocks": "blocks",
     "Buckets": "buckets",
     "Heads": "heads",
     "LogitLens": "logit_lens",
+    "RadixTree": "radix_tree",
     "Roofline": "roofline",
     "Rotations": "rotations",
     "Segmentation": "segmentation",
     "Tiles": "tiles",
+    "Timeline": "timeline",
 }
 
 

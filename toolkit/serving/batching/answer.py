@@ -1,0 +1,138 @@
+"""What a client holds: an answer that is being written, and what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from toolkit.data.dedup.arguments import whole_number
+from toolkit.data.tokenizers import BPE
+from toolkit.models.llama import Sampling, choose
+from toolkit.models.llama.generating import Listener
+
+from .state import LiveRequest
+
+GREEDY = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How an answer is to be written, and where it ends.
+
+    Attributes:
+        max_new_tokens: it has no more.
+        sampling: how tokens are chosen.
+        seed: of its draws, which depend on nothing else than the place of a token in the answer.
+        stop: texts that end it, and are not said.
+        ends: tokens that end it, and are not in it.
+    Raises:
+        ValueError, TypeError: one is outside its range.
+    """
+
+    max_new_tokens: int
+    sampling: Sampling = GREEDY
+    seed: int = 0
+    stop: Sequence[str] = ()
+    ends: Collection[int] = ()
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_new_tokens", 1), ("seed", 0)):
+            if whole_number(name, getattr(self, name)) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if isinstance(self.stop, str) or not all(isinstance(s, str) and s for s in self.stop):
+            raise TypeError(f"stop must be a list of texts, none of them empty, got {self.stop!r}")
+
+
+class Answer:
+    """An answer, token by token. Whoever iterates it turns the engine, for everybody.
+
+    Args:
+        request: as the scheduler sees it.
+        known: the request's tokens; what is written is added to them.
+        asked: how to write it.
+        tokenizer: for its text, where the model has one.
+        turn: computes one iteration.
+
+    Attributes:
+        request, known, asked: see above.
+        tokens: written so far, without one that ends it.
+        text: what is certain of its text so far: whole characters, nothing of a text to stop at.
+        reason: why it has ended: ``"end"`` (by a token), ``"stop"`` (by a text), ``"length"`` or
+            ``"cancelled"``; None until then.
+    """
+
+    def __init__(
+        self,
+        request: LiveRequest,
+        known: list[int],
+        asked: Asked,
+        tokenizer: BPE | None,
+        turn: Callable[[], None],
+    ) -> None:
+        self.request, self.known, self.asked = request, known, asked
+        self.tokens: list[int] = []
+        self.text = ""
+        self.reason: str | None = None
+        self._listener = None if tokenizer is None else Listener(tokenizer, asked.stop)
+        self._dice = np.random.default_rng([asked.seed, 0])  # as ``Llama.generate`` has it
+        self._turn = turn
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is whole, or was cancelled."""
+        return self.reason is not None
+
+    def __iter__(self) -> Iterator[int]:
+        """Its tokens, from the first on, as they are written."""
+        place = 0
+        while True:
+            if place < len(self.tokens):
+                yield self.tokens[place]
+                place += 1
+            elif self.ended:
+                return
+            else:
+                self._turn()
+
+    def pieces(self) -> Iterator[str]:
+        """Its text, from the beginning, in pieces as they become certain."""
+        place = 0
+        while True:
+            if place < len(self.text):
+                piece, place = self.text[place:], len(self.text)
+                yield piece
+            elif self.ended:
+                return
+            else:
+                self._turn()
+
+    def choose(self, logits: Float[Tensor, " vocab"]) -> int:
+        """The token that comes next."""
+        uniform = torch.tensor([self._dice.random()], dtype=torch.float64)
+        return int(choose(logits[None], self.asked.sampling, uniform))
+
+    def take(self, token: int) -> None:
+        """One more token, by which it may end."""
+        self.known.append(token)
+        if token in self.asked.ends:
+            self.end("end")
+            return
+        self.tokens.append(token)
+        if self._listener is not None:
+            self.text += self._listener.hear(token)
+            if self._listener.stopped:
+                self.end("stop")
+                return
+        if len(self.tokens) == self.asked.max_new_tokens:
+            self.end("length")
+
+    def end(self, reason: str) -> None:
+        """No more tokens come."""
+        self.reason = reason
+        if self._listener is not None:
+            self.text += self._listener.rest()

@@ -1,0 +1,69 @@
+"""A trace of people who come back: each turn of a conversation begins with all that was said.
+
+Nothing of it was recorded. It stands in for such a trace where none is at hand.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from toolkit.data.dedup.arguments import whole_number
+from toolkit.serving.batching.trace import Trace
+
+
+def conversations(
+    count: int,
+    rate: float,
+    *,
+    turns: float = 4.0,
+    pause: float = 30.0,
+    system_blocks: int = 1,
+    block_size: int = 512,
+    seed: int,
+) -> Trace:
+    """Draw conversations that begin as a Poisson process, all with the same system prompt.
+
+    Args:
+        count: of conversations.
+        rate: that begin in a second.
+        turns: of a conversation, on average (geometrically distributed).
+        pause: seconds between two turns, on average (exponentially distributed).
+        system_blocks: that all prompts begin with.
+        block_size: tokens of a block.
+        seed: for the random numbers.
+    Returns:
+        A request for each turn, with the hashes of its blocks. A question has 1 to 3 blocks, and
+        the last of them is not full; an answer has up to one.
+    Raises:
+        ValueError: a number out of range.
+    """
+    for name, value in (("count", count), ("block_size", block_size)):
+        if whole_number(name, value) < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    if not (rate > 0 and turns >= 1 and pause > 0 and whole_number("it", system_blocks) >= 0):
+        raise ValueError(
+            f"rate and pause must be positive, turns at least 1 and system_blocks at least 0, got "
+            f"{rate!r}, {pause!r}, {turns!r} and {system_blocks!r}"
+        )
+    dice = np.random.default_rng(seed)
+    fresh = iter(range(system_blocks, 2**62))
+    rows = []
+    for begin in np.cumsum(dice.exponential(1 / rate, count)).tolist():
+        said, time = list(range(system_blocks)), begin
+        for _ in range(dice.geometric(1 / turns)):
+            asked = said + [next(fresh) for _ in range(dice.integers(1, 4))]
+            prompt = block_size * (len(asked) - 1) + int(dice.integers(1, block_size))
+            answer = int(dice.integers(1, block_size))
+            rows.append((time, prompt, answer, tuple(asked)))
+            # The next turn's block has the rest of the question and what was answered.
+            said = [*asked[:-1], next(fresh)]
+            time += dice.exponential(pause)
+    rows.sort(key=lambda row: row[0])
+    arrival, prompts, answers, blocks = zip(*rows, strict=True)
+    return Trace(
+        arrival=np.array(arrival) - arrival[0],
+        prompt_tokens=np.array(prompts),
+        output_tokens=np.array(answers),
+        max_tokens=block_size,
+        blocks=blocks,
+    )
