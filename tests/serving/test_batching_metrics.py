@@ -9,10 +9,12 @@ import pytest
 from toolkit.kernels.roofline import CARDS
 from toolkit.serving.batching import (
     MODELS,
+    Batch,
     Blocks,
     Continuous,
     Exponential,
     Fixed,
+    LiveRequest,
     Percentiles,
     Recorder,
     Roofline,
@@ -164,24 +166,15 @@ def test_a_request_that_was_never_served_met_nothing():
     trace = Trace(np.zeros(1), np.array([5]), np.array([1]), 1)
     done = simulate(trace, VllmV1(), Linear())
     recorder = Recorder(blocks=4)
-    recorder.step(
-        _Batch(), Work(5, 0, 0, 1, 5, 15), [_Writer()], entered=[0.0], seconds=0.105, blocks_used=1
-    )
+    (request,) = map(LiveRequest.of, trace)
+    work = Work(5, 0, 0, 1, 5, 15)
+    recorder.step(Batch({0: 5}), work, [request], entered=[0.0], seconds=0.105, blocks_used=1)
     schedule = recorder.schedule([0.0, 0.0], [5, 5])
     assert schedule.tokens(0) == pytest.approx(done.tokens(0))
     assert schedule.tokens(1).tolist() == []
     assert np.isnan([schedule.first_token[1], schedule.last_token[1], schedule.began[1]]).all()
     assert meets(schedule, Targets()).tolist() == [True, False]
     assert metrics(schedule).attainment == 0.5
-
-
-class _Batch:
-    chunks = {0: 5}  # noqa: RUF012
-    preempted = ()
-
-
-class _Writer:
-    id = 0
 
 
 @pytest.mark.parametrize("name", ["ttft", "tpot", "inter_token"])

@@ -1,6 +1,7 @@
 """Each policy on a few small requests, its schedule worked out by hand from the paper's rules."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -136,7 +137,7 @@ def test_static_batching_reserves_likewise():
 
 def test_vllm_v0_leaves_a_watermark_to_those_that_run():
     trace = trace_of((0, 4, 2), (0.5, 4, 1))
-    memory = lambda: Blocks(10, block_size=1)  # noqa: E731
+    memory = partial(Blocks, 10, block_size=1)
     at_once = [{0: 4}, {1: 4}, {0: 1}]
     assert iterations(simulate(trace, VllmV0(watermark=0.2), Ticks(), memory)) == at_once
     # 10 - 4 - 4 blocks are fewer than 3

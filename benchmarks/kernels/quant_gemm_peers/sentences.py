@@ -7,10 +7,11 @@ stretch of words is a passage, and a later one asks for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -176,19 +177,16 @@ def quantised(method: str) -> Layers:
 @contextmanager
 def instead(layers: Layers) -> Iterator[None]:
     """The model multiplies by these."""
-    for name, layer in linears().items():
+    with ExitStack() as changes:
+        for name, layer in linears().items():
 
-        def forward(
-            x: Tensor, multiply: Any = layers[name].multiply, bias: Any = layer.bias
-        ) -> Any:
-            return multiply(x) + bias
+            def forward(
+                x: Tensor, multiply: Any = layers[name].multiply, bias: Any = layer.bias
+            ) -> Any:
+                return multiply(x) + bias
 
-        layer.forward = forward  # type: ignore[method-assign]
-    try:
+            changes.enter_context(patch.object(layer, "forward", forward))
         yield
-    finally:
-        for layer in linears().values():
-            del layer.forward
 
 
 def errors(layers: Layers) -> dict[str, float]:

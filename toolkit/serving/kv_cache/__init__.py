@@ -4,7 +4,7 @@
     by hashes, as vLLM      contents -> hashing -> prefix          pages that are not merged
     by a tree, as SGLang    radix_node -> radix -> radix_memory    pages that are
     measured on a trace     hit_rate; extents -> fragmentation; conversations: drawn ones
-    step by step            block_history; tree_history -> recorded
+    step by step            block_history; tree_history
     for the lab             small
 
 ``PrefixBlocks`` and ``RadixMemory`` are each a ``Memory``: the simulator and the engine of
@@ -23,7 +23,6 @@ from .prefix import PrefixBlocks
 from .radix import RadixTree
 from .radix_memory import RadixMemory
 from .radix_node import Match, Node, Step
-from .recorded import RecordedRadixMemory
 from .small import (
     BlockAllocator,
     evict_leaves,
@@ -47,7 +46,6 @@ __all__ = [
     "PrefixBlocks",
     "RadixMemory",
     "RadixTree",
-    "RecordedRadixMemory",
     "Step",
     "TreeHistory",
     "TreeRecorder",

@@ -17,9 +17,6 @@ from typing import Literal
 from toolkit.serving.batching.engine import PagedMemory
 from toolkit.serving.batching.state import LiveRequest, Memory
 
-from .prefix import PrefixBlocks
-from .radix_memory import RadixMemory
-
 Kind = Literal["begin", "grow", "keep", "release"]
 
 
@@ -87,7 +84,8 @@ class BlockRecorder:
     """A memory, and notes of what is done with it: see ``Memory``.
 
     Args:
-        memory: empty; all calls go to it.
+        memory: empty; all calls go to it. Its ``kept``, if it has that, are the blocks whose
+            contents a later request may find.
     """
 
     def __init__(self, memory: PagedMemory) -> None:
@@ -135,7 +133,7 @@ class BlockRecorder:
         """See ``Memory``."""
         before = list(self.tables[request.id])
         self._memory.wrote(request)
-        kept = _findable(self._memory)
+        kept = _kept(self._memory)
         if kept != self._kept or before != list(self.tables[request.id]):
             self._note("keep", request, len(kept - self._kept))
 
@@ -155,7 +153,7 @@ class BlockRecorder:
         )
 
     def _note(self, kind: Kind, request: LiveRequest, blocks: int, tokens: int = 0) -> None:
-        now, kept = len(self._events), _findable(self._memory)
+        now, kept = len(self._events), _kept(self._memory)
         lost = [b for b, use in self._uses.items() if not use.readers and b not in kept]
         self._events.append(BlockEvent(kind, request.id, blocks, tokens, tuple(sorted(lost))))
         uses = _uses(self.tables, kept)
@@ -194,16 +192,6 @@ def _uses(tables: Mapping[int, Sequence[int]], kept: set[int]) -> dict[int, _Use
     return dict.fromkeys(kept - uses.keys(), _Use((), 0)) | uses
 
 
-def _findable(memory: Memory) -> set[int]:
-    """The blocks that hold what a later request may find."""
-    if isinstance(memory, PrefixBlocks):
-        return set(memory._pool._key_of)
-    if not isinstance(memory, RadixMemory):
-        return set()
-    found: set[int] = set()
-    nodes = [memory.tree.root]
-    while nodes:
-        node = nodes.pop()
-        found.update(node.values.tolist())
-        nodes += node.children.values()
-    return found
+def _kept(memory: Memory) -> set[int]:
+    """The blocks that hold what a later request may find: none in a memory that doesn't say."""
+    return getattr(memory, "kept", set())

@@ -29,7 +29,7 @@ def conversations(
         turns: of a conversation, on average (geometrically distributed).
         pause: seconds between two turns, on average (exponentially distributed).
         system_blocks: that all prompts begin with.
-        block_size: tokens of a block.
+        block_size: tokens of a block, at least 2.
         seed: for the random numbers.
     Returns:
         A request for each turn, with the hashes of its blocks. A question has 1 to 3 blocks, and
@@ -37,14 +37,19 @@ def conversations(
     Raises:
         ValueError: a number out of range.
     """
-    for name, value in (("count", count), ("block_size", block_size)):
-        if whole_number(name, value) < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    if not (rate > 0 and turns >= 1 and pause > 0 and whole_number("it", system_blocks) >= 0):
-        raise ValueError(
-            f"rate and pause must be positive, turns at least 1 and system_blocks at least 0, got "
-            f"{rate!r}, {pause!r}, {turns!r} and {system_blocks!r}"
-        )
+    whole = (
+        ("count", count, 1),
+        ("block_size", block_size, 2),
+        ("system_blocks", system_blocks, 0),
+    )
+    for name, number, least in whole:
+        if whole_number(name, number) < least:
+            raise ValueError(f"{name} must be at least {least}, got {number}")
+    for name, value in (("rate", rate), ("pause", pause)):
+        if not 0 < value < np.inf:
+            raise ValueError(f"{name} must be positive, got {value!r}")
+    if not 1 <= turns < np.inf:
+        raise ValueError(f"turns must be at least 1, got {turns!r}")
     dice = np.random.default_rng(seed)
     fresh = iter(range(system_blocks, 2**62))
     rows = []

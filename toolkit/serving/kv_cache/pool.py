@@ -57,9 +57,9 @@ class BlockPool:
         return len(self._free)
 
     @property
-    def named(self) -> int:
+    def named(self) -> set[int]:
         """Blocks that can be found by a key, free or not."""
-        return len(self._key_of)
+        return set(self._key_of)
 
     def readers(self, block: int) -> int:
         """How many read a block; 0 if it is free.

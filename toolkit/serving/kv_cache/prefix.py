@@ -61,6 +61,11 @@ class PrefixBlocks:
         """See ``Memory``: blocks that nobody reads, whatever is in them."""
         return self._pool.free
 
+    @property
+    def kept(self) -> set[int]:
+        """Blocks whose contents can be found, read or not."""
+        return self._pool.named
+
     def needs(self, request: LiveRequest, tokens: int) -> int:
         """See ``Memory``: blocks to fill, and those found that nobody reads at the moment."""
         readers, held = self._pool.readers, self.tables.get(request.id)

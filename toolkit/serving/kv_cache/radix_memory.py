@@ -64,6 +64,17 @@ class RadixMemory:
         """See ``Memory``: blocks without anything in them, and those that can be evicted."""
         return len(self._unused) + self.tree.evictable
 
+    @property
+    def kept(self) -> set[int]:
+        """Blocks whose contents can be found, read or not."""
+        found: set[int] = set()
+        nodes = [self.tree.root]
+        while nodes:
+            node = nodes.pop()
+            found.update(node.values.tolist())
+            nodes += node.children.values()
+        return found
+
     def needs(self, request: LiveRequest, tokens: int) -> int:
         """See ``Memory``: blocks to fill, and those found that could be evicted at the moment."""
         table, count = self.tables.get(request.id), -(-tokens // self.block_size)

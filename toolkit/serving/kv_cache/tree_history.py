@@ -185,12 +185,8 @@ class _Replay:
         self.open[step.node] = replace(
             lower, node=step.node, start=self.now, pages=step.pages, label=step.label
         )
-        self._change(
-            lower.node,
-            parent=step.node,
-            pages=lower.pages - step.pages,
-            label=lower.label[cut:],
-        )
+        pages, label = lower.pages - step.pages, lower.label[cut:]
+        self._change(replace(lower, parent=step.node, pages=pages, label=label))
         self._seen[step.node] = {}
         for request in self._seen[lower.node]:
             self._visit(step.node, request)
@@ -199,8 +195,9 @@ class _Replay:
         """What a step does to the whole path to its node."""
         held = {"lock": 1, "unlock": -1}.get(step.event, 0)
         for node in self._path(step.node):
-            used = self.open[node].used if step.event == "unlock" else self.now
-            self._change(node, used=used, locks=self.open[node].locks + held)
+            span = self.open[node]
+            used = span.used if step.event == "unlock" else self.now
+            self._change(replace(span, used=used, locks=span.locks + held))
             known = not node or request == NOBODY or request in self._seen[node]
             if step.event != "unlock" and not known:
                 self._visit(node, request)
@@ -215,8 +212,8 @@ class _Replay:
         self._seen[node][request] = None
         self.visits.append(Visit(self.now, node, request))
 
-    def _change(self, node: int, **values: object) -> None:
-        before = self.open[node]
+    def _change(self, after: NodeSpan) -> None:
+        before = self.open[after.node]
         if before.start < self.now:
             self.closed.append(replace(before, end=self.now))
-        self.open[node] = replace(before, start=self.now, **values)  # type: ignore[arg-type]
+        self.open[after.node] = replace(after, start=self.now)
