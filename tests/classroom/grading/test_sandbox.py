@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from toolkit import course
 from toolkit.classroom.answer import Answer, LearnerError
 from toolkit.classroom.codec import CodecError
 from toolkit.classroom.grading import probe
+from toolkit.classroom.grading.confine import Confinement
 from toolkit.classroom.grading.judge import Given, Task
 from toolkit.classroom.grading.limits import Limits
 from toolkit.classroom.grading.sandbox import Sandbox, SandboxError
@@ -310,6 +312,22 @@ def test_nobody_is_graded_where_nothing_limits_memory():
     names = ["time", "processes"]
     with pytest.raises(course.CourseError, match="nothing limits memory here, so nobody"):
         probe.require([probe.Protection(name, True, "") for name in names])
+
+
+def test_another_process_may_end_while_processes_are_counted(monkeypatch):
+    count = psutil.Process.num_threads
+
+    def gone(process):
+        if process.pid == os.getpid():
+            raise psutil.NoSuchProcess(process.pid)
+        return count(process)
+
+    monkeypatch.setattr(psutil.Process, "num_threads", gone)
+    sandbox = Sandbox(Confinement("limits", course.root(), None, False), 0, Limits())
+    try:
+        assert run(sandbox, "a = 20") == ["ok", None]
+    finally:
+        sandbox.close()
 
 
 def test_a_sandbox_that_does_not_start_says_why(confinements, tmp_path):

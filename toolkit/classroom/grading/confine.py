@@ -124,8 +124,9 @@ class Confinement:
             return limits.processes
         import psutil
 
-        own = [p for p in psutil.process_iter(["uids"]) if p.info["uids"].real == os.getuid()]
-        return limits.processes + sum(p.num_threads() for p in own)
+        seen = [process.info for process in psutil.process_iter(["uids", "num_threads"])]
+        own = [it["num_threads"] for it in seen if it["uids"] and it["uids"].real == os.getuid()]
+        return limits.processes + sum(own)
 
     def _bubblewrap(self, limits: Limits) -> list[str]:
         size = str(limits.disk_mib * 2**20)
