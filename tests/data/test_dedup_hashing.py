@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolkit.compiled import drop_outdated
 from toolkit.data.dedup import MinHasher, deduplicate, shingle_hashes, shingle_sets, shingles
 from toolkit.data.dedup.blocks import blocks, check_workers, in_parallel
-from toolkit.data.dedup.compiled import drop_outdated
 from toolkit.data.dedup.exact import jaccard_if_near
 from toolkit.data.dedup.folding import case_folds, fold_case
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float64
 
-from .arguments import check_fraction, whole_number
+from toolkit.arguments import check_fraction, whole_number
 
 Similarity = TypeVar("Similarity", float, Float64[np.ndarray, "*s"])
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from .arguments import whole_number
+from toolkit.arguments import whole_number
 
 BLOCK = 1 << 18
 """Characters of a block: with its code points and hashes, a megabyte or two."""

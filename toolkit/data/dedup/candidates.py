@@ -13,8 +13,9 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Int64, UInt32, UInt64
 
+from toolkit.compiled import compiled
+
 from .bands import Bands
-from .compiled import compiled
 from .hashing import mix
 from .minhash import EMPTY
 

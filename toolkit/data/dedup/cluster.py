@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
+from toolkit.compiled import compiled
+
 from .bands import Bands
 from .blocks import check_workers
-from .compiled import compiled
 from .exact import PAIR
 from .radius import Radius
 from .search import Method, Search

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt64
 from scipy import sparse
 
-from .arguments import check_fraction
-from .compiled import compiled
+from toolkit.arguments import check_fraction
+from toolkit.compiled import compiled
+
 from .hashing import ShingleSets, shingle_sets
 from .shingling import Unit
 

@@ -12,7 +12,8 @@ from functools import cache
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt32
 
-from .compiled import compiled
+from toolkit.compiled import compiled
+
 from .shingling import CODE_POINTS
 
 CASED = 0x20000

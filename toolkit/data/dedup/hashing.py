@@ -21,8 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt32, UInt64
 
+from toolkit.compiled import compiled
+
 from .blocks import blocks
-from .compiled import compiled
 from .folding import case_folds, fold_case
 from .shingling import (
     IDEOGRAPH,

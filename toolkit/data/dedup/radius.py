@@ -20,7 +20,8 @@ from math import comb
 
 import numpy as np
 
-from .arguments import whole_number
+from toolkit.arguments import whole_number
+
 from .bands import Similarity
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8, UInt32, UInt64
 
-from .arguments import check_fraction, whole_number
+from toolkit.arguments import check_fraction, whole_number
+
 from .exact import PAIR, overlapping_pairs
 from .hashing import check_texts, shingle_sets
 from .minhash import MinHasher

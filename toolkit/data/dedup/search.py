@@ -15,7 +15,8 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float64, Int64, UInt32, UInt64
 
-from .arguments import check_fraction
+from toolkit.arguments import check_fraction
+
 from .bands import Bands, bands_for_recall
 from .blocks import blocks, in_parallel
 from .candidates import band_keys, candidate_pairs

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from .arguments import whole_number
+from toolkit.arguments import whole_number
 
 Unit = Literal["word", "char"]
 

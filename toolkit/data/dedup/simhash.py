@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64, UInt64
 
-from .arguments import whole_number
+from toolkit.arguments import whole_number
+from toolkit.compiled import compiled
+
 from .blocks import blocks, check_workers, in_parallel
-from .compiled import compiled
 from .hashing import Tokens, check_texts, tokens
 from .shingling import Unit, check_shingling
 

@@ -7,7 +7,8 @@ from functools import cache
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8, UInt32
 
-from .compiled import compiled
+from toolkit.compiled import compiled
+
 from .shingling import CODE_POINTS, IDEOGRAPH, LETTER, SEPARATOR, character_classes
 
 

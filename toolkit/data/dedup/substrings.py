@@ -21,10 +21,11 @@ import numba
 import numpy as np
 from jaxtyping import Int64, UInt32, UInt64
 
+from toolkit.arguments import whole_number
+from toolkit.compiled import compiled
+
 from . import hashing
-from .arguments import whole_number
 from .blocks import blocks
-from .compiled import compiled
 from .shingling import words
 from .spans import spans
 from .suffixes import BOUNDARY, longest_earlier

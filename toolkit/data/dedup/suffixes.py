@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int32, UInt32
 from pydivsufsort import divsufsort
 
-from .compiled import compiled
+from toolkit.compiled import compiled
 
 BOUNDARY = 0
 """Stands before, between and after the documents, whose words are numbers from 1."""

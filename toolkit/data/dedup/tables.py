@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64, UInt64
 
+from toolkit.compiled import compiled
+
 from .candidates import bits_set
-from .compiled import compiled
 from .exact import jaccard_if_near
 from .hashing import mix
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 
 from .bpe_training import train
 from .files import as_base64, from_base64

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from tqdm import tqdm
 
-from toolkit.data.dedup.compiled import compiled
+from toolkit.compiled import compiled
 
 from .counting import PieceCounter, Pieces, chunks
 from .splitting import Pattern, split

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 from toolkit.data.dedup.blocks import check_workers
 
 from .bytepiece_training import train

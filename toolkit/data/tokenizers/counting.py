@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8, UInt64
 from tqdm import tqdm
 
-from toolkit.data.dedup.compiled import compiled
+from toolkit.compiled import compiled
 
 from .text import as_array, utf8
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Int32, Int64, UInt8, UInt64
 
-from toolkit.data.dedup.compiled import compiled
+from toolkit.compiled import compiled
 
 from .splitting import word_end
 from .trie import TOKEN, Trie, step

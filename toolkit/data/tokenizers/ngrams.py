@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8, UInt64
 
-from toolkit.data.dedup.compiled import compiled
+from toolkit.compiled import compiled
 
 MAX_ORDER = 7
 """The longest run that, with its length, fits into 64 bits."""

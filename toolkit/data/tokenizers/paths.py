@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64, Int32, Int64, UInt8
 
-from toolkit.data.dedup.compiled import compiled
+from toolkit.compiled import compiled
 
 from .text import UNLIMITED, segment_ends
 from .trie import TOKEN, Trie, step

@@ -15,7 +15,7 @@ import numpy as np
 import regex
 from jaxtyping import Int64, UInt8
 
-from toolkit.data.dedup.compiled import compiled
+from toolkit.compiled import compiled
 
 from .text import LETTER, NUMBER, SPACE, character_classes, code_point
 

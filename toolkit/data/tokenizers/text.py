@@ -14,7 +14,7 @@ import numpy as np
 import regex
 from jaxtyping import Int64, UInt8
 
-from toolkit.data.dedup.compiled import compiled
+from toolkit.compiled import compiled
 from toolkit.data.dedup.inputs import Inputs
 
 LETTER, NUMBER, SPACE, DIGIT = 1, 2, 4, 8

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8
 
-from toolkit.data.dedup.compiled import compiled
+from toolkit.compiled import compiled
 
 BASE, PARENT, TOKEN = 0, 1, 2
 """The columns of a trie: where a node's children are, whose child it is, which piece ends here."""

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 from scipy.special import digamma
 
-from toolkit.data.dedup.compiled import compiled
+from toolkit.compiled import compiled
 
 from .counting import Pieces
 from .paths import best_tokens

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, Int64, UInt8
 from pydivsufsort import divsufsort
 
-from toolkit.data.dedup.compiled import compiled
+from toolkit.compiled import compiled
 
 from .counting import PieceCounter, Pieces, chunks
 from .text import code_point, segments

@@ -22,7 +22,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 import numpy as np
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 from toolkit.data.dedup.blocks import check_workers
 
 from .counting import Pieces

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from toolkit.data.dedup.compiled import compiled
+from toolkit.compiled import compiled
 
 from .record import QuantizedWeight
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 from toolkit.models.attention import attention
 
 from .config import LlamaConfig

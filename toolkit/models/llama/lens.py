@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int32
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 
 from .model import Llama
 

@@ -11,7 +11,7 @@ from jaxtyping import Complex64, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 from toolkit.data.tokenizers import BPE
 from toolkit.models.positions import Rope, rope, turns
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 
 
 @dataclass(frozen=True, slots=True)

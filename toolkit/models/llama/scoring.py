@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 
 from .model import Llama
 

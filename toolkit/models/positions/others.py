@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float32, Int
 from torch import Tensor
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 
 from .rope import rope, turns
 from .scaling import check_length

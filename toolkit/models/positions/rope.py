@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Complex64, Float, Float32, Float64, Int
 from torch import Tensor
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 
 Layout = Literal["interleaved", "halves"]
 

@@ -17,7 +17,7 @@ import math
 
 import torch
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 
 from .rope import Rope, check_base, rope
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 from toolkit.data.tokenizers import BPE
 from toolkit.models.llama import Sampling, choose
 from toolkit.models.llama.generating import Listener

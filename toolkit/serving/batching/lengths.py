@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import ndtr
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 
 NARROWEST, WIDEST = 1e-3, 5.0
 """Standard deviations of a logarithm, between which it is looked for."""

@@ -9,7 +9,7 @@ Source:
 
 from __future__ import annotations
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 
 from .state import LiveRequest
 

@@ -24,7 +24,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from toolkit.data.dedup.compiled import compiled
+from toolkit.compiled import compiled
 
 
 def paged_attention_plain(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 from toolkit.kernels.roofline import Card
 
 from .memory import Blocks

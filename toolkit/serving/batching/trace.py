@@ -17,7 +17,7 @@ from os import PathLike
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 
 from .lengths import Lengths, LogNormal
 from .reading import read_rows

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 from toolkit.serving.batching.trace import Trace
 
 

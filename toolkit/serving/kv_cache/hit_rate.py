@@ -19,7 +19,7 @@ from itertools import takewhile
 from math import inf
 from typing import Literal, get_args
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 from toolkit.serving.batching.state import Request
 
 from .contents import trace_blocks

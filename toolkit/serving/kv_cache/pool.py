@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 
 
 @dataclass(frozen=True, slots=True)

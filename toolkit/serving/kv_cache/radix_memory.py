@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 from toolkit.serving.batching.state import LiveRequest
 
 from .contents import LOOKED_AT, pages, trace_blocks

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 
-from toolkit.data.dedup.arguments import whole_number
+from toolkit.arguments import whole_number
 
 from .radix_node import Step
 

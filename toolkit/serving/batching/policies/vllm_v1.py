@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from toolkit.arguments import at_least_one
+
 from ..state import Batch, State
-from .arguments import at_least_one
 from .plan import Plan
 
 

@@ -15,6 +15,13 @@ def whole_number(name: str, value: Any) -> int:
         raise TypeError(f"{name} must be a whole number, got {value!r}") from None
 
 
+def at_least_one(**parameters: Any) -> None:
+    """Refuse what is not a whole number of at least 1."""
+    for name, value in parameters.items():
+        if whole_number(name, value) < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+
+
 def check_fraction(name: str, value: float) -> None:
     """Refuse what is not a number between 0 and 1, both excluded."""
     if not isinstance(value, Real):
