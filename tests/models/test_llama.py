@@ -23,6 +23,7 @@ from toolkit.models.llama import (
     save_checkpoint,
     share_kv_heads,
 )
+from toolkit.models.llama.layers import Linear
 from toolkit.models.positions import ntk_aware, rope
 
 FP32_ROUNDING = {"rtol": 1e-4, "atol": 2e-5}  # a few hundred additions, in another order
@@ -169,6 +170,24 @@ def test_a_tiny_model_learns_a_text_from_nothing():
     assert loss.item() < 0.2
     again = model.generate([list(b"the quick br")], 16).run()[0]
     assert bytes(again) == b"own fox jumps ov"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("shape", [(0,), (1,), (1, 1), (2, 1), (3,), (1, 8), (4, 2), (9,), (2, 40)])
+def test_few_rows_and_many_have_the_same_product(shape, dtype):
+    random = torch.Generator().manual_seed(5)
+    layer = Linear(24, 40).to(dtype)
+    x = torch.randn(*shape, 24, generator=random).to(dtype).requires_grad_()
+    found, expected = layer(x), functional.linear(x, layer.weight)
+    close = {"rtol": 1e-2, "atol": 1e-2} if dtype == torch.bfloat16 else FP32_ROUNDING
+    torch.testing.assert_close(found, expected, **close)
+    wanted = torch.randn(found.shape, generator=random).to(dtype)
+    for ours, theirs in zip(
+        torch.autograd.grad(found, (x, layer.weight), wanted),
+        torch.autograd.grad(expected, (x, layer.weight), wanted),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, **close)
 
 
 def test_rms_norm_and_swiglu_are_their_formulas():

@@ -10,13 +10,13 @@ from toolkit.viz import Speeds
 MEASURED = {case.name: case.case for case in Speeds.read(course.homes("models/llama").results)}
 
 
-@pytest.mark.parametrize("batch", [1, 8])
-def test_the_same_is_written_and_as_fast(batch):
+@pytest.mark.parametrize(("batch", "faster"), [(1, 1.8), (8, 1.2)])
+def test_the_same_is_written_and_faster(batch, faster):
     case = MEASURED[f"writing, batch {batch}"]
     theirs = case["peers"]["transformers"]
     assert case["quality"]["tokens"] == theirs["quality"]["tokens"] == 64 * batch
     assert case["quality"]["tokens_of_transformers"] == 1
-    assert theirs["ratio"] >= 1
+    assert theirs["ratio"] >= faster
 
 
 def test_a_text_is_read_as_well():

@@ -1,4 +1,4 @@
-"""Products on a CPU beside torch's, in fp32 and by its own int4 kernel, each many times over.
+"""Products on a CPU beside fp32's, by torch and with the weights left, and torch's int4 kernel.
 
 All multiply with the same codes. torch's int4 kernel is given x and scales in bf16, in which it is
 fast; the others have fp32 for x.
@@ -16,6 +16,7 @@ from torch.nn.functional import linear
 
 from toolkit.bench import Case
 from toolkit.kernels.quant_gemm import QuantizedWeight, nf4, prepare, round_to_nearest, w4a16_matmul
+from toolkit.models.llama import layers
 
 WORK = 2**28  # weights' worth of products in a call, for a few rows of x
 MOST = 300  # calls
@@ -54,6 +55,10 @@ def multiplying(
         wide = _wide(outputs, inputs, group, method)
         return lambda: linear(x, wide)
 
+    def weights_left(x: Tensor) -> Step:
+        wide = _wide(outputs, inputs, group, method)
+        return lambda: layers.linear(x, wide)
+
     def int4(x: Tensor) -> Step:
         packed, scales_and_zeros = _for_torch(outputs, inputs, group)
         multiply = torch.ops.aten._weight_int4pack_mm_for_cpu
@@ -67,6 +72,8 @@ def multiplying(
     peers = {"torch, fp32": contestant(fp32)}
     if method == "to nearest":
         peers["torch, int4"] = contestant(int4)
+    if rows <= layers.FEW_ROWS:
+        peers["fp32, weights left"] = contestant(weights_left)
     kind = "" if method == "to nearest" else f", {method}"
     return Case(
         f"{inputs} x {outputs}{kind}, M = {rows}",

@@ -17,6 +17,27 @@ from toolkit.models.positions import rotate
 from .cache import Cache
 from .config import LlamaConfig
 
+FEW_ROWS = 8
+"""Up to so many, the weights are the left factor of a product, on a CPU in fp32."""
+
+
+def linear(
+    x: Float[Tensor, "... inputs"], weight: Float[Tensor, "outputs inputs"]
+) -> Float[Tensor, "... outputs"]:
+    """x Wᵀ, as ``functional.linear`` gives it, and faster for what a decoding step has: few rows.
+
+    To multiply few rows is to read the weights, and torch's CPU product of fp32 reads them at a
+    fraction of the memory's speed. W xᵀ is the same sum with the matrix on the left, and reads
+    them at full speed; a single row is laid beside a copy of itself, since a product with a vector
+    is as slow as before. (torch 2.13 on x86, SmolLM2's weights coming from memory: 2 to 4 times as
+    fast up to 4 rows, and slower from 12 on. 16-bit types have products of their own.)
+    """
+    rows = x.shape[:-1].numel()
+    if not 1 <= rows <= FEW_ROWS or x.dtype != torch.float32 or x.device.type != "cpu":
+        return functional.linear(x, weight)
+    columns = x.reshape(rows, -1).repeat(2 if rows == 1 else 1, 1).T
+    return (weight @ columns).T[:rows].reshape(*x.shape[:-1], -1)
+
 
 class Linear(nn.Linear):
     """A matrix and no bias, drawn at random at first."""
@@ -26,6 +47,9 @@ class Linear(nn.Linear):
 
     def reset_parameters(self) -> None:
         draw(self.weight)
+
+    def forward(self, x: Float[Tensor, "... inputs"]) -> Float[Tensor, "... outputs"]:
+        return linear(x, self.weight)
 
 
 class Embedding(nn.Embedding):

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from jaxtyping import Complex64, Float, Int64
 from torch import Tensor, nn
-from torch.nn import functional
 
 from toolkit.arguments import whole_number
 from toolkit.data.tokenizers import BPE
@@ -19,7 +18,7 @@ from .cache import Cache, KVCache
 from .chatting import encode_chat
 from .config import LlamaConfig
 from .generating import Generation
-from .layers import Block, Embedding, Linear, RMSNorm
+from .layers import Block, Embedding, Linear, RMSNorm, linear
 from .sampling import Sampling
 
 
@@ -144,7 +143,7 @@ class Llama(nn.Module):
     def logits(self, states: Float[Tensor, "... width"]) -> Float[Tensor, "... vocab"]:
         """The logits of states: how well each token's own row fits, after one more norm."""
         output = self.embed if self.config.tied else self.output
-        return functional.linear(self.norm(states), output.weight)
+        return linear(self.norm(states), output.weight)
 
     def generate(
         self,
