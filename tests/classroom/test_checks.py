@@ -210,6 +210,22 @@ def test_a_hint_needs_the_same_behaviour_to_the_end_of_the_check(lab):
     assert judge(found, "q", {"f": lambda x: x}).call.args == (1,)
 
 
+def test_a_wrong_answer_that_the_check_does_not_get_to_brings_no_hint():
+    def checks_what_is_made_of_it(answer, rng):
+        expect(answer.f(answer.helper(1)), 2)
+
+    def fails(x):
+        raise ValueError(x)
+
+    found = Checks(
+        "data/test",
+        (checks.Check("q", 1, (), checks_what_is_made_of_it),),
+        (checks.WrongAnswer("q", "You squared it.", "f", lambda x: x * x),),
+    )
+    assert judge(found, "q", {"helper": fails, "f": lambda x: x**2}).hint is None
+    assert judge(found, "q", {"helper": abs, "f": lambda x: x**2}).hint == "You squared it."
+
+
 def test_a_mismatch_in_a_function_of_the_checks_own_can_not_be_swallowed(lab):
     def passes_a_function(answer, rng):
         def inside(x):

@@ -291,11 +291,18 @@ def _attempt(check: Check, answer: Answer, seed: int) -> _Attempt:
 def _matching_hint(
     checks: Checks, attempt: _Attempt, names: Mapping[str, Any], seed: int
 ) -> str | None:
-    """The hint of the wrong answer that did what the learner's did, call by call, to the end."""
+    """The hint of the wrong answer that did what the learner's did, call by call, to the end.
+
+    Where the same comes of a notebook without that name, the check fails before it gets there.
+    """
+
+    def same(namespace: Mapping[str, Any]) -> bool:
+        return _same_attempt(attempt, _attempt(attempt.check, Answer.of(namespace), seed))
+
     for candidate in checks.wrong:
         if candidate.question == attempt.check.question:
-            theirs = Answer.of({**names, candidate.name: candidate.value})
-            if _same_attempt(attempt, _attempt(attempt.check, theirs, seed)):
+            others = {name: value for name, value in names.items() if name != candidate.name}
+            if same({**others, candidate.name: candidate.value}) and not same(others):
                 return candidate.hint
     return None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from types import CodeType
 from typing import Any
 
 from toolkit import course
@@ -110,10 +112,13 @@ class Lab:
         progress.record(self._chapter, "hints", question, max(seen, level))
 
     def _doubts(self, question: str) -> list[str]:
-        """A line on the first earlier question that has not passed: it may be what is wrong."""
+        """A line on the first earlier question that this one's code uses and that has not passed:
+        it may be what is wrong."""
+        used = _used_by(self._of(question), self._names)
         for earlier in self._checks.questions[: self._checks.questions.index(question)]:
             earned, possible = scores(self._chapter)[earlier]
-            if earned is not None and earned < possible and not self._is_given(earlier):
+            failed = earned is not None and earned < possible and not self._is_given(earlier)
+            if failed and not used.isdisjoint(self._of(earlier)):
                 mend = code(f"{', '.join(self._of(earlier))} = lab.given({earlier!r})")
                 return [f"Your {earlier} has not passed: {mend} rules it out."]
         return []
@@ -131,3 +136,26 @@ def scores(chapter: str) -> dict[str, tuple[int | None, int]]:
         question: (tried[question][0] if question in tried else None, found.points(question))
         for question in found.questions
     }
+
+
+def _used_by(names: Iterable[str], notebook: Mapping[str, Any]) -> set[str]:
+    """The names of a notebook that the code of some leads to, theirs among them."""
+    used: set[str] = set()
+    ahead = list(names)
+    while ahead:
+        name = ahead.pop()
+        value = notebook.get(name)
+        if name not in used and callable(value):
+            used.add(name)
+            for part in vars(value).values() if isinstance(value, type) else [value]:
+                function = inspect.unwrap(getattr(part, "fn", part))  # a Triton kernel has its fn
+                if getattr(function, "__globals__", None) is notebook:
+                    ahead += _names_in(function.__code__)
+    return used
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _names_in(inner)
