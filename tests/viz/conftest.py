@@ -550,6 +550,142 @@ def _same_host(url: str, host: str, complaints: list[str]) -> None:
 
 
 @pytest.fixture
+def alive(visit: Callable, request: pytest.FixtureRequest) -> Callable:
+    """Open a page and wait until its widget is drawn, with what the module's ``DRAWN`` selects."""
+
+    def wait(url: str, **options):
+        page = visit(url, **options)
+        page.locator(f".tk-alive {request.module.DRAWN}").first.wait_for()
+        return page
+
+    return wait
+
+
+@pytest.fixture
+def opened(alive: Callable) -> Callable:
+    """Open a page and go past the guess."""
+
+    def skip(url: str, **options):
+        page = alive(url, **options)
+        button = page.get_by_role("button", name="Skip", exact=True)
+        button.click()
+        button.wait_for(state="hidden")
+        return page
+
+    return skip
+
+
+@pytest.fixture
+def replaced_picture(visit: Callable, alive: Callable) -> Callable[[str], str]:
+    """The name of a page's widget, which has the picture's place, but not in print."""
+
+    def named(url: str) -> str:
+        assert visit(url, java_script_enabled=False).locator(".tk-picture svg").is_visible()
+        page = alive(url)
+        assert not page.locator(".tk-picture").is_visible()
+        name = page.locator(".tk-widget").get_attribute("aria-label")
+        page.emulate_media(media="print")
+        assert page.locator(".tk-picture svg").is_visible()
+        assert not page.locator(".tk-widget").is_visible()
+        return name
+
+    return named
+
+
+@pytest.fixture
+def label() -> Callable:
+    """The text alternative of a widget's picture."""
+    return lambda page: page.locator(".tk-widget [role=img]").get_attribute("aria-label")
+
+
+@pytest.fixture
+def boxes() -> Callable:
+    """Left, top, right and bottom of every element, in CSS pixels."""
+
+    def measure(page, selector: str):
+        return page.locator(selector).evaluate_all(
+            "nodes => nodes.map((node) => { const b = node.getBoundingClientRect();"
+            " return [b.left, b.top, b.right, b.bottom]; })"
+        )
+
+    return measure
+
+
+@pytest.fixture
+def apart() -> Callable:
+    """Require boxes to lie within a width, and none on another by more than some pixels."""
+
+    def check(boxes: list[list[float]], width: float, *, across: float = 0, down: float = 1):
+        for at, (left, top, right, bottom) in enumerate(boxes):
+            assert 0 <= left < right <= width
+            for other in boxes[:at]:
+                beside = right <= other[0] + across or other[2] <= left + across
+                assert beside or bottom <= other[1] + down or other[3] <= top + down
+
+    return check
+
+
+@pytest.fixture
+def table() -> Callable:
+    """What stands in the folded table of a page, row by row, its head first."""
+
+    def read(page) -> list[list[str]]:
+        page.get_by_text("The same data as a table").click()
+        page.locator("details tbody tr").first.wait_for()
+        return page.locator("details table").evaluate(
+            "table => [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent))"
+        )
+
+    return read
+
+
+@pytest.fixture
+def looks() -> Callable:
+    """How many looks a page has in the frames after an act, both in JavaScript with ``$``."""
+
+    def count(page, act: str, look: str) -> int:
+        return page.evaluate(
+            f"""async () => {{
+                const $ = (selector) => document.querySelector(selector);
+                {act};
+                const seen = new Set();
+                for (let at = 0; at < 40; at++) {{
+                    await new Promise(requestAnimationFrame);
+                    seen.add({look});
+                }}
+                return seen.size;
+            }}"""
+        )
+
+    return count
+
+
+@pytest.fixture
+def plays() -> Callable:
+    """Play to a page's last step with a pause on the way, and from there anew."""
+
+    def check(page, at: Callable[..., int], *, last: int, past: int = 0) -> None:
+        page.clock.install()
+        play = page.get_by_role("button", name="Play")
+        play.click()
+        page.clock.run_for(3000)
+        page.get_by_role("button", name="Pause").click()
+        paused = at(page)
+        assert past < paused < last
+        page.clock.run_for(3000)
+        assert at(page) == paused
+        play.click()
+        page.clock.run_for(40_000)
+        assert at(page) == last
+        assert page.get_by_role("button", name="Forward").is_disabled()
+        play.click()
+        page.clock.run_for(2000)
+        assert 0 < at(page) < last
+
+    return check
+
+
+@pytest.fixture
 def value() -> Callable:
     """The big number under a label of a page's readout."""
 

@@ -17,6 +17,7 @@ from toolkit.viz.text import percent, significant
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 MODULE = "const js = await import('../_static/toolkit/bits.js');"
+DRAWN = ".tk-weights circle"
 LABELS = ("nearest level, symmetric", "nearest level, asymmetric", "NF4")
 SOURCE = "the rows 0 to 15 of a layer"
 
@@ -37,19 +38,6 @@ def url(bits, publish):
     return publish(bits.html())
 
 
-def alive(page):
-    page.locator(".tk-alive .tk-weights circle").first.wait_for(state="attached")
-    return page
-
-
-def opened(visit, url, **options):
-    """The page past the guess."""
-    page = alive(visit(url, **options))
-    page.get_by_role("button", name="Skip", exact=True).click()
-    page.get_by_role("combobox", name="method").wait_for()
-    return page
-
-
 def choose(page, method=None, depth=None, group=None, layout=None):
     if method is not None:
         page.get_by_role("combobox", name="method").select_option(label=LABELS[method])
@@ -59,19 +47,6 @@ def choose(page, method=None, depth=None, group=None, layout=None):
         page.get_by_role("radio", name=str(group), exact=True).check()
     if layout is not None:
         page.get_by_role("radio", name={"awq": "AWQ"}.get(layout, layout)).check()
-
-
-def label(page):
-    """The picture's text alternative."""
-    return page.locator(".tk-weights > svg").get_attribute("aria-label")
-
-
-def boxes(page, selector):
-    """Left, top, right and bottom of every element in CSS pixels."""
-    return page.locator(selector).evaluate_all(
-        "nodes => nodes.map((node) => { const b = node.getBoundingClientRect();"
-        " return [b.left, b.top, b.right, b.bottom]; })"
-    )
 
 
 def cells(page, selector):
@@ -123,20 +98,16 @@ def test_addresses_are_where_the_library_packs(url, visit):
             assert address == f"qweight{packed.nonzero()[0].tolist()}"
 
 
-def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(url, visit):
-    assert visit(url, java_script_enabled=False).locator(".tk-picture svg").is_visible()
-    page = alive(visit(url))
-    assert not page.locator(".tk-picture").is_visible()
-    name = page.locator(".tk-widget").get_attribute("aria-label")
+def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(
+    url, alive, replaced_picture
+):
+    name = replaced_picture(url)
     assert name == "What is left of a weight in four bits?"
-    assert page.get_by_text(f"Weights: {SOURCE}.", exact=True).is_visible()
-    page.emulate_media(media="print")
-    assert page.locator(".tk-picture svg").is_visible()
-    assert not page.locator(".tk-widget").is_visible()
+    assert alive(url).get_by_text(f"Weights: {SOURCE}.", exact=True).is_visible()
 
 
-def test_the_guess_comes_first_and_is_compared(bits, url, visit, value):
-    page = alive(visit(url))
+def test_the_guess_comes_first_and_is_compared(bits, url, alive, label, value):
+    page = alive(url)
     coarse = bits.stored["error"]
     asked = page.locator(".tk-ask").inner_text()
     assert asked.startswith("The 128 weights below are stored in 4 bits with one scale for all")
@@ -158,8 +129,8 @@ def test_the_guess_comes_first_and_is_compared(bits, url, visit, value):
     assert page.locator(".tk-remark").inner_text() == ""
 
 
-def test_every_choice_shows_what_python_says(bits, url, visit, value):
-    page = opened(visit, url)
+def test_every_choice_shows_what_python_says(bits, url, opened, label, value):
+    page = opened(url)
     for method, depth in ((0, 2), (0, 4), (1, 4), (1, 8), (2, 4)):
         for group in (32, 64, 128):
             bits.method, bits.bits, bits.group = method, depth, group
@@ -175,8 +146,8 @@ def test_every_choice_shows_what_python_says(bits, url, visit, value):
     page.get_by_role("status").get_by_text(bits.summary()).wait_for(state="attached")
 
 
-def test_each_weight_is_joined_to_its_level_on_the_scale(bits, url, visit):
-    page = opened(visit, url, reduced_motion="reduce")
+def test_each_weight_is_joined_to_its_level_on_the_scale(url, opened, boxes):
+    page = opened(url, reduced_motion="reduce")
     choose(page, group=64)
     ticks = page.locator(".tk-weights .tk-tick").evaluate_all(
         "ticks => ticks.map((t) => [t.textContent, +t.getAttribute('x'), +t.getAttribute('y') - 4])"
@@ -207,8 +178,8 @@ def test_each_weight_is_joined_to_its_level_on_the_scale(bits, url, visit):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_word_and_its_weights_light_up_together(url, visit, layout):
-    page = opened(visit, url, reduced_motion="reduce")
+def test_a_word_and_its_weights_light_up_together(url, opened, layout):
+    page = opened(url, reduced_motion="reduce")
     choose(page, group=128, layout={"gptq": "GPTQ", "awq": "AWQ", "marlin": "Marlin"}[layout])
     codes = round_to_nearest(toy_weight(), 128).codes
     box = page.locator(".tk-weights > svg").bounding_box()
@@ -240,8 +211,8 @@ def test_a_word_and_its_weights_light_up_together(url, visit, layout):
     assert cells(page, ".tk-nibble") == word(layout, 0, 16)
 
 
-def test_a_click_keeps_a_weight(bits, url, visit):
-    page = opened(visit, url)
+def test_a_click_keeps_a_weight(bits, url, opened):
+    page = opened(url)
     page.locator('.tk-cell[data-cell="0 9"]').click()
     page.locator('.tk-cell[data-cell="4 20"]').click()  # another output's is not drawn
     page.locator(".tk-title").hover()
@@ -249,8 +220,8 @@ def test_a_click_keeps_a_weight(bits, url, visit):
     page.wait_for_url(f"**#{bits.id}.group=32&value=9")
 
 
-def test_arrow_keys_choose_the_weight_and_the_bits(bits, url, visit):
-    page = alive(visit(url))
+def test_arrow_keys_choose_the_weight_and_the_bits(bits, url, alive, label):
+    page = alive(url)
     page.locator(".tk-weights").focus()
     page.keyboard.press("ArrowUp")  # the guess comes first
     assert label(page) == bits.summary()
@@ -271,8 +242,8 @@ def test_arrow_keys_choose_the_weight_and_the_bits(bits, url, visit):
     assert page.evaluate("document.activeElement.className") == "tk-weights"
 
 
-def test_a_layout_that_a_choice_can_not_have_is_not_offered(url, visit):
-    page = opened(visit, url)
+def test_a_layout_that_a_choice_can_not_have_is_not_offered(url, opened):
+    page = opened(url)
     choose(page, layout="Marlin")
     choose(page, method=1)
     assert page.get_by_role("radio", name="Marlin").is_disabled()
@@ -290,30 +261,24 @@ def test_a_layout_that_a_choice_can_not_have_is_not_offered(url, visit):
     assert page.get_by_role("radio", name="Marlin").is_checked()
 
 
-def test_a_link_holds_the_choice_and_bends_what_can_not_be(bits, publish, visit):
+def test_a_link_holds_the_choice_and_bends_what_can_not_be(bits, publish, alive, opened, label):
     url = publish(bits.html())
-    page = opened(visit, url)
+    page = opened(url)
     choose(page, method=1, depth=4, group=64, layout="AWQ")
     page.wait_for_url(f"**#{bits.id}.method=1&group=64&packing=1")
-    again = alive(visit(page.url))
+    again = alive(page.url)
     assert label(again) == label(page)
     assert again.get_by_role("radio", name="AWQ").is_checked()
-    wrong = alive(
-        visit(f"{url}#{bits.id}.method=-4&bits=99&group=100&packing=7&value=4000&strange=1")
-    )
+    wrong = alive(f"{url}#{bits.id}.method=-4&bits=99&group=100&packing=7&value=4000&strange=1")
     bits.bits, bits.group = 8, 64
     assert label(wrong) == bits.summary()
     wrong.wait_for_url(f"**#{bits.id}.bits=8&group=64&packing=2&value=127")
 
 
-def test_the_table_gives_the_same_data(bits, url, visit):
-    page = opened(visit, url)
+def test_the_table_gives_the_same_data(bits, url, opened, table):
+    page = opened(url)
     choose(page, method=2, group=64)
-    page.get_by_text("The same data as a table").click()
-    page.locator("tbody tr").first.wait_for()
-    rows = page.locator("details table").evaluate(
-        "table => [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent))"
-    )
+    rows = table(page)
     assert rows[0] == ["k", "weight", "code", "stands for", "error"]
     bits.method, bits.group = 2, 64
     expected = nf4(toy_weight(), 64)
@@ -328,8 +293,8 @@ def test_the_table_gives_the_same_data(bits, url, visit):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_themes_and_accessibility(url, visit, rgb, serious_faults, shot, theme):
-    page = alive(visit(url, reduced_motion="reduce"))
+def test_themes_and_accessibility(url, alive, rgb, serious_faults, shot, theme):
+    page = alive(url, reduced_motion="reduce")
     page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     assert serious_faults(page) == []
     shot(page, f"bits-ask-{theme}", full_page=True)
@@ -351,8 +316,8 @@ def test_themes_and_accessibility(url, visit, rgb, serious_faults, shot, theme):
 
 
 @pytest.mark.parametrize("width", [320, 360, 820, 1200])
-def test_it_fits_every_width_and_no_words_overlap(url, visit, shot, width):
-    page = opened(visit, url, width=width, reduced_motion="reduce")
+def test_it_fits_every_width_and_no_words_overlap(url, opened, boxes, apart, shot, width):
+    page = opened(url, width=width, reduced_motion="reduce")
     for method, depth, layout in ((0, 8, None), (0, 2, None), (0, 4, "AWQ"), (1, 4, "GPTQ")):
         choose(page, method, depth)
         if layout:
@@ -361,13 +326,7 @@ def test_it_fits_every_width_and_no_words_overlap(url, visit, shot, width):
             choose(page, group=group)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             texts = boxes(page, ".tk-widget svg text:not(:empty)")
-            for at, (left, top, right, bottom) in enumerate(texts):
-                if not right - left:
-                    continue  # hidden
-                assert 0 <= left < right <= width
-                for other in texts[:at]:
-                    apart = right <= other[0] or other[2] <= left
-                    assert apart or bottom <= other[1] + 3 or other[3] <= top + 3
+            apart([box for box in texts if box[0] < box[2]], width, down=3)  # the others are hidden
             for left, _, right, _ in boxes(page, ".tk-weights circle, .tk-cell rect, .tk-off"):
                 assert 0 <= left <= right <= width
     shot(page, f"bits-{width}", full_page=True)
@@ -376,35 +335,24 @@ def test_it_fits_every_width_and_no_words_overlap(url, visit, shot, width):
     assert len(set(cells(page, ".tk-cell"))) == 16 * 32
 
 
-def test_small_weights_have_room_for_their_digits(publish, visit):
+def test_small_weights_have_room_for_their_digits(publish, opened, boxes):
     weight = toy_weight() * 0.0123
     small = Bits(weight, roundings(weight))
-    page = opened(visit, publish(small.html()), width=320, reduced_motion="reduce")
+    page = opened(publish(small.html()), width=320, reduced_motion="reduce")
     texts = boxes(page, ".tk-weights text:not(:empty)")
     assert min(left for left, *_ in texts) >= 10  # the page's margin
     written = page.locator(".tk-weights .tk-tick").all_text_contents()
     assert "−0.000255" in written
 
 
-def errors_seen(page):
-    """How many lengths the first error takes on its way to another choice's."""
-    return page.evaluate(
-        """async () => {
-            document.querySelector('.tk-dials input[value="128"]').click();
-            const seen = new Set();
-            for (let at = 0; at < 40; at++) {
-                await new Promise(requestAnimationFrame);
-                seen.add(document.querySelector(".tk-error[y1]:nth-of-type(9)")?.getAttribute("y2")
-                    + document.querySelector(".tk-off").getAttribute("height"));
-            }
-            return seen.size;
-        }"""
+def test_nothing_moves_for_readers_who_want_no_motion(url, opened, looks):
+    act = "$('.tk-dials input[value=\"128\"]').click()"
+    look = (
+        "$('.tk-error[y1]:nth-of-type(9)')?.getAttribute('y2')"
+        " + $('.tk-off').getAttribute('height')"
     )
-
-
-def test_nothing_moves_for_readers_who_want_no_motion(url, visit):
-    assert errors_seen(opened(visit, url, reduced_motion="reduce")) == 1
-    assert errors_seen(opened(visit, url, reduced_motion="no-preference")) > 2
+    assert looks(opened(url, reduced_motion="reduce"), act, look) == 1
+    assert looks(opened(url, reduced_motion="no-preference"), act, look) > 2
 
 
 def test_words_of_another_language_need_no_code(bits, publish, visit):

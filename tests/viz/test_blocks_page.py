@@ -16,25 +16,13 @@ from toolkit.viz.text import GAP
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 MODULE = "const js = await import('../_static/toolkit/blocks.js');"
+DRAWN = "[data-block]"
 LEFT, TOP, ROW = 38, 4, 17  # pixels of the map: 340 for 20 blocks
 
 
 @pytest.fixture
 def url(block_map, publish):
     return publish(block_map.html())
-
-
-def alive(page):
-    page.locator(".tk-alive [data-block]").first.wait_for()
-    return page
-
-
-def opened(visit, url, **options):
-    """The page past the guess."""
-    page = alive(visit(url, **options))
-    page.get_by_role("button", name="Skip", exact=True).click()
-    page.get_by_role("slider", name="event").wait_for()
-    return page
 
 
 def slide(page, step):
@@ -46,25 +34,12 @@ def at(page):
     return int(page.get_by_role("slider", name="event").input_value())
 
 
-def label(page):
-    """The picture's text alternative."""
-    return page.locator(".tk-map > canvas").get_attribute("aria-label")
-
-
 def now(page):
     return page.locator(".tk-now").inner_text().replace(GAP, " ")
 
 
 def about(page):
     return page.locator(".tk-about").inner_text()
-
-
-def boxes(page, selector):
-    """Left, top, right and bottom of every element in CSS pixels."""
-    return page.locator(selector).evaluate_all(
-        "nodes => nodes.map((node) => { const b = node.getBoundingClientRect();"
-        " return [b.left, b.top, b.right, b.bottom]; })"
-    )
 
 
 def cells(page):
@@ -147,19 +122,15 @@ def test_blocks_side_by_side_with_the_same_readers_are_named_once(url, visit, bl
     assert max(many for _, many in groups) > 1
 
 
-def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(url, visit):
-    assert visit(url, java_script_enabled=False).locator(".tk-picture svg").is_visible()
-    page = alive(visit(url))
-    assert not page.locator(".tk-picture").is_visible()
-    name = page.locator(".tk-widget").get_attribute("aria-label")
+def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(
+    url, replaced_picture
+):
+    name = replaced_picture(url)
     assert name == "Who holds the memory, and who shares it?"
-    page.emulate_media(media="print")
-    assert page.locator(".tk-picture svg").is_visible()
-    assert not page.locator(".tk-widget").is_visible()
 
 
-def test_the_guess_comes_first_and_is_compared(url, visit, block_map):
-    page = alive(visit(url))
+def test_the_guess_comes_first_and_is_compared(url, alive, label, block_map):
+    page = alive(url)
     record = block_map.record
     used = len({one.block for one in block_map.pool if one.readers})
     assert page.locator(".tk-ask").inner_text() == (
@@ -189,13 +160,13 @@ def test_the_guess_comes_first_and_is_compared(url, visit, block_map):
     page.get_by_role("button", name="Forward").click()
     assert page.locator(".tk-remark").inner_text() == ""
 
-    again = alive(visit(url))
+    again = alive(url)
     again.get_by_role("button", name=str(needed), exact=True).click()
     assert again.locator(".tk-remark").inner_text().startswith(f"Right, {needed}: sharing saves")
 
 
-def test_every_event_shows_what_python_says(url, visit, value, block_map):
-    page = opened(visit, url)
+def test_every_event_shows_what_python_says(url, opened, label, value, block_map):
+    page = opened(url)
     for step in range(len(block_map.history.events)):
         slide(page, step)
         block_map.step = step
@@ -217,8 +188,8 @@ def test_every_event_shows_what_python_says(url, visit, value, block_map):
     page.get_by_role("status").get_by_text(block_map.summary()).wait_for(state="attached")
 
 
-def test_the_map_has_each_span_in_its_look(url, visit, block_map):
-    page = opened(visit, url, width=1200)
+def test_the_map_has_each_span_in_its_look(url, opened, block_map):
+    page = opened(url, width=1200)
     events, order = block_map.history.events, []
     slide(page, len(events) - 1)
     for event in events:
@@ -247,8 +218,8 @@ def test_the_map_has_each_span_in_its_look(url, visit, block_map):
     assert len(free) == 1
 
 
-def test_the_present_event_is_outlined(url, visit, block_map):
-    page = opened(visit, url)
+def test_the_present_event_is_outlined(url, opened, boxes, block_map):
+    page = opened(url)
     steps = len(block_map.history.events)
     canvas = page.locator(".tk-map > canvas").bounding_box()
     for step in (0, 7, steps - 1):
@@ -260,8 +231,8 @@ def test_the_present_event_is_outlined(url, visit, block_map):
         assert top <= canvas["y"] + TOP < canvas["y"] + TOP + 20 * ROW <= bottom
 
 
-def test_pointing_says_who_reads_a_block_and_when(url, visit, block_map):
-    page = opened(visit, url)
+def test_pointing_says_who_reads_a_block_and_when(url, opened, boxes, block_map):
+    page = opened(url)
     history, canvas = block_map.history, page.locator(".tk-map > canvas").bounding_box()
     one = next(
         span for span in history.spans if len(span.readers) > 1 and span.end - span.start > 2
@@ -304,8 +275,8 @@ def test_pointing_says_who_reads_a_block_and_when(url, visit, block_map):
     assert about(page) == f"Block {cached}: nobody reads it, its 4 tokens can be found."
 
 
-def test_a_second_click_chooses_none(url, visit):
-    page = opened(visit, url)
+def test_a_second_click_chooses_none(url, opened):
+    page = opened(url)
     for chosen in (1, 0):
         page.locator("[data-block='6']").click()
         page.locator(".tk-title").hover()
@@ -313,8 +284,8 @@ def test_a_second_click_chooses_none(url, visit):
     assert page.locator(".tk-row").count() == 0
 
 
-def test_arrow_keys_step_and_choose_the_block(url, visit):
-    page = opened(visit, url)
+def test_arrow_keys_step_and_choose_the_block(url, opened):
+    page = opened(url)
     slide(page, 10)
     page.locator(".tk-map").focus()
     for key, step in (("ArrowRight", 11), ("ArrowRight", 12), ("ArrowLeft", 11)):
@@ -336,50 +307,31 @@ def test_arrow_keys_step_and_choose_the_block(url, visit):
     assert page.get_by_role("button", name="Back").is_disabled()
 
 
-def test_it_plays_to_the_end_and_from_there_anew(url, visit, block_map):
-    page = opened(visit, url)
+def test_it_plays_to_the_end_and_from_there_anew(url, opened, plays, block_map):
+    page = opened(url)
     last = len(block_map.history.events) - 1
     slide(page, 0)
-    page.clock.install()
-    play = page.get_by_role("button", name="Play")
-    play.click()
-    page.clock.run_for(3000)
-    page.get_by_role("button", name="Pause").click()
-    paused = at(page)
-    assert 0 < paused < last
-    page.clock.run_for(3000)
-    assert at(page) == paused
-    play.click()
-    page.clock.run_for(40_000)
-    assert at(page) == last
-    assert page.get_by_role("button", name="Forward").is_disabled()
-    play.click()
-    page.clock.run_for(2000)
-    assert 0 < at(page) < last
+    plays(page, at, last=last)
 
 
-def test_a_link_holds_the_event_and_bends_what_can_not_be(block_map, publish, visit):
+def test_a_link_holds_the_event_and_bends_what_can_not_be(block_map, publish, alive, opened, label):
     url = publish(block_map.html())
-    page = opened(visit, url)
+    page = opened(url)
     slide(page, 12)
     page.locator("[data-block='4']").click()
     page.wait_for_url(f"**#{block_map.id}.step=12&block=4")
-    again = alive(visit(page.url))
+    again = alive(page.url)
     assert label(again) == label(page)
     assert again.locator("[data-block].tk-looked").get_attribute("data-block") == "4"
-    wrong = alive(visit(f"{url}#{block_map.id}.step=999&block=77&x=1"))
+    wrong = alive(f"{url}#{block_map.id}.step=999&block=77&x=1")
     last = len(block_map.history.events) - 1
     assert at(wrong) == last
     wrong.wait_for_url(f"**#{block_map.id}.step={last}&block=19")
 
 
-def test_the_table_gives_the_same_data(url, visit, block_map):
-    page = opened(visit, url)
-    page.get_by_text("The same data as a table").click()
-    page.locator("tbody tr").first.wait_for()
-    found = page.locator("details table").evaluate(
-        "table => [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent))"
-    )
+def test_the_table_gives_the_same_data(url, opened, table, block_map):
+    page = opened(url)
+    found = table(page)
     assert found[0] == ["block", "state", "reference count", "requests", "tokens"]
     pool = {one.block: one for one in block_map.pool}
     for block, row in enumerate(found[1:]):
@@ -392,8 +344,8 @@ def test_the_table_gives_the_same_data(url, visit, block_map):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_themes_and_accessibility(url, visit, rgb, serious_faults, shot, theme):
-    page = alive(visit(url, reduced_motion="reduce"))
+def test_themes_and_accessibility(url, alive, rgb, serious_faults, shot, theme):
+    page = alive(url, reduced_motion="reduce")
     page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     assert serious_faults(page) == []
     shot(page, f"blocks-ask-{theme}", full_page=True)
@@ -411,8 +363,8 @@ def test_themes_and_accessibility(url, visit, rgb, serious_faults, shot, theme):
         assert page.evaluate(paint) == rgb(color)
 
 
-def test_the_map_follows_the_theme(url, visit, block_map):
-    page = opened(visit, url)
+def test_the_map_follows_the_theme(url, opened, block_map):
+    page = opened(url)
     one = next(s for s in block_map.history.spans if len(s.readers) > 1 and s.end - s.start > 2)
     spot = place(page, one.block, one.end - 1, len(block_map.history.events))
     for theme, color in zip(("light", "dark"), tokens()["hit"], strict=True):
@@ -424,10 +376,12 @@ def test_the_map_follows_the_theme(url, visit, block_map):
 
 @pytest.mark.parametrize("width", [320, 360, 560, 820, 1200])
 @pytest.mark.parametrize("kind", ["hashes", "tree", "plain"])
-def test_it_fits_every_width_and_no_words_overlap(block_history, publish, visit, shot, width, kind):
+def test_it_fits_every_width_and_no_words_overlap(
+    block_history, publish, alive, boxes, apart, shot, width, kind
+):
     memory = {"hashes": None, "tree": RadixMemory(32, 4), "plain": PlainBlocks(250, 4)}[kind]
     widget = Blocks(block_history(memory))
-    page = alive(visit(publish(widget.html()), width=width, reduced_motion="reduce"))
+    page = alive(publish(widget.html()), width=width, reduced_motion="reduce")
     if not widget.revealed:
         page.get_by_role("button", name="Skip", exact=True).click()
     slide(page, 20)
@@ -435,11 +389,7 @@ def test_it_fits_every_width_and_no_words_overlap(block_history, publish, visit,
     for selector in (".tk-axis text", "[data-block] text:not(:empty)"):
         texts = boxes(page, selector)
         assert texts
-        for one, (left, top, right, bottom) in enumerate(texts):
-            assert 0 <= left < right <= width
-            for other in texts[:one]:
-                apart = right <= other[0] + 0.5 or other[2] <= left + 0.5
-                assert apart or bottom <= other[1] + 2 or other[3] <= top + 2
+        apart(texts, width, across=0.5, down=2)
     assert len(boxes(page, "[data-block]")) == widget.history.blocks
     for left, _, right, _ in boxes(page, ".tk-map > canvas, .tk-pool > svg, .tk-event"):
         assert 0 <= left < right <= width
@@ -450,10 +400,10 @@ def test_it_fits_every_width_and_no_words_overlap(block_history, publish, visit,
     page.wait_for_function("document.querySelector('.tk-map > canvas').clientWidth > 600")
 
 
-def test_many_requests_are_told_apart_by_their_numbers(block_history, publish, visit):
+def test_many_requests_are_told_apart_by_their_numbers(block_history, publish, alive):
     texts = tuple([1000 + at] * 6 for at in range(3 * LOOKS))
     widget = Blocks(block_history(PlainBlocks(16, 4), texts))
-    page = alive(visit(publish(widget.html())))
+    page = alive(publish(widget.html()))
     for step in range(0, len(widget.history.events), 11):
         slide(page, step)
         widget.step = step
@@ -462,21 +412,10 @@ def test_many_requests_are_told_apart_by_their_numbers(block_history, publish, v
         }
 
 
-def test_nothing_moves_by_itself(url, visit):
-    page = opened(visit, url, reduced_motion="no-preference")
-    looks = page.evaluate(
-        """async () => {
-            document.querySelector(".tk-steps button:nth-child(3)").click();
-            const seen = new Set();
-            for (let at = 0; at < 30; at++) {
-                await new Promise(requestAnimationFrame);
-                seen.add(document.querySelector(".tk-cursor").innerHTML
-                    + document.querySelector(".tk-pool > svg").innerHTML);
-            }
-            return seen.size;
-        }"""
-    )
-    assert looks == 1
+def test_nothing_moves_by_itself(url, opened, looks):
+    page = opened(url, reduced_motion="no-preference")
+    forward = "$('.tk-steps button:nth-child(3)').click()"
+    assert looks(page, forward, "$('.tk-cursor').innerHTML + $('.tk-pool > svg').innerHTML") == 1
 
 
 def test_words_of_another_language_need_no_code(block_map, publish, visit):

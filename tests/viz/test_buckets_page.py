@@ -14,6 +14,8 @@ from toolkit.viz.text import percent, significant, sized
 # One by one they are quick; all of them take minutes, and `make test` has five.
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
+DRAWN = ".tk-drawing canvas"
+
 NBSP = "\N{NO-BREAK SPACE}"
 
 
@@ -34,17 +36,6 @@ def either(request):
     return request.getfixturevalue({"minhash": "url", "simhash": "near_url"}[request.param])
 
 
-def alive(page):
-    page.locator(".tk-alive .tk-drawing canvas").wait_for()
-    return page
-
-
-def skip_guess(page):
-    page.get_by_role("button", name="Skip", exact=True).click()
-    page.get_by_role("slider", name=re.compile("bands b|radius k")).wait_for()
-    return page
-
-
 def slide(page, name, value):
     page.get_by_role("slider", name=name).fill(str(value))
 
@@ -53,26 +44,14 @@ def spoken(page, text):
     page.get_by_role("status").get_by_text(text).wait_for(state="attached")
 
 
-def test_it_replaces_the_picture(either, visit):
-    page = alive(visit(either))
-    assert not page.locator(".tk-picture").is_visible()
-    label = page.locator(".tk-widget").get_attribute("aria-label")
-    assert label.startswith(("How should", "How many bits"))
+def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(
+    either, replaced_picture
+):
+    name = replaced_picture(either)
+    assert name.startswith(("How should", "How many bits"))
 
 
-def test_without_scripts_the_picture_stays(url, visit):
-    page = visit(url, java_script_enabled=False)
-    assert page.locator(".tk-picture svg").is_visible()
-
-
-def test_in_print_the_picture_stands_in(url, visit):
-    page = alive(visit(url))
-    page.emulate_media(media="print")
-    assert page.locator(".tk-picture svg").is_visible()
-    assert not page.locator(".tk-widget").is_visible()
-
-
-def test_the_browser_finds_the_same_collisions_as_python(url, visit, sample, buckets):
+def test_the_browser_finds_the_same_collisions_as_python(url, visit, sample):
     page = visit(url)
     cuts = [(1, 1), (128, 1), (1, 128), (14, 8), (9, 13), (25, 5), (5, 25), (31, 4), (18, 7)]
     found = page.evaluate(
@@ -139,9 +118,9 @@ def test_the_browser_writes_numbers_as_python_does(url, visit):
 
 
 @pytest.mark.parametrize(("of", "asked"), [("buckets", "14 bands of 8 rows"), ("near", "10 of 64")])
-def test_the_reader_guesses_before_anything_is_told(publish, visit, value, request, of, asked):
+def test_the_reader_guesses_before_anything_is_told(publish, alive, value, request, of, asked):
     buckets = request.getfixturevalue(of)
-    page = alive(visit(publish(buckets.html())))
+    page = alive(publish(buckets.html()))
     assert asked in page.locator(".tk-ask").inner_text()
     assert [value(page, name) for name in ("recall", "precision", "candidates")] == ["?"] * 3
     assert page.locator(".tk-controls input").count() == 1
@@ -158,8 +137,8 @@ def test_the_reader_guesses_before_anything_is_told(publish, visit, value, reque
 
 
 @pytest.mark.parametrize(("b", "r"), [(9, 13), (25, 5), (1, 20)])
-def test_sliders_change_the_readout_to_what_python_counts(url, visit, value, sample, b, r):
-    page = skip_guess(alive(visit(url)))
+def test_sliders_change_the_readout_to_what_python_counts(url, opened, value, sample, b, r):
+    page = opened(url)
     slide(page, "bands b", 1)
     slide(page, "rows r", r)
     slide(page, "bands b", b)
@@ -174,8 +153,8 @@ def test_sliders_change_the_readout_to_what_python_counts(url, visit, value, sam
 
 
 @pytest.mark.parametrize("k", [0, 3, 17, 32])
-def test_the_radius_changes_the_readout_to_what_python_counts(near_url, visit, value, prints, k):
-    page = skip_guess(alive(visit(near_url)))
+def test_the_radius_changes_the_readout_to_what_python_counts(near_url, opened, value, prints, k):
+    page = opened(near_url)
     slide(page, "radius k", k)
     widget = Buckets(prints, radius=k)
     totals = widget.outcome()
@@ -189,15 +168,15 @@ def test_the_radius_changes_the_readout_to_what_python_counts(near_url, visit, v
     assert page.locator(".tk-remark").inner_text() == ""
 
 
-def test_the_radius_reaches_half_the_bits(draw, publish, visit):
+def test_the_radius_reaches_half_the_bits(draw, publish, opened):
     short = Buckets(draw(60, positions=32, method="simhash"), radius=5)
-    page = skip_guess(alive(visit(publish(short.html()))))
+    page = opened(publish(short.html()))
     slider = page.get_by_role("slider", name="radius k")
     assert [slider.get_attribute(end) for end in ("min", "max")] == ["0", "16"]
 
 
-def test_a_cut_that_does_not_fit_makes_the_other_slider_give_way(url, visit):
-    page = skip_guess(alive(visit(url)))
+def test_a_cut_that_does_not_fit_makes_the_other_slider_give_way(url, opened):
+    page = opened(url)
     slide(page, "bands b", 30)
     assert page.get_by_role("slider", name="rows r").input_value() == "4"
     remark = "A signature has 128 numbers, enough for 30 bands of 4 rows"
@@ -213,8 +192,8 @@ def test_a_cut_that_does_not_fit_makes_the_other_slider_give_way(url, visit):
     ("moved", "end", "back", "other", "least", "wished"),
     [("bands b", 128, 16, "rows r", 1, 8), ("rows r", 32, 9, "bands b", 4, 14)],
 )
-def test_what_gave_way_comes_back_when_it_fits(url, visit, moved, end, back, other, least, wished):
-    page = skip_guess(alive(visit(url)))
+def test_what_gave_way_comes_back_when_it_fits(url, opened, moved, end, back, other, least, wished):
+    page = opened(url)
     slide(page, moved, end)
     assert page.get_by_role("slider", name=other).input_value() == str(least)
     slide(page, moved, back)
@@ -222,21 +201,21 @@ def test_what_gave_way_comes_back_when_it_fits(url, visit, moved, end, back, oth
     assert page.locator(".tk-remark").inner_text() == ""
 
 
-def test_one_band_and_one_row_are_singular(url, visit):
-    page = skip_guess(alive(visit(url)))
+def test_one_band_and_one_row_are_singular(url, opened):
+    page = opened(url)
     slide(page, "bands b", 128)
     assert "enough for 128 bands of 1 row:" in page.locator(".tk-remark").inner_text()
     slide(page, "bands b", 1)
     spoken(page, "Cut into 1 band of 8 rows, signatures find")
 
 
-def test_rows_never_outnumber_a_short_signature(small, publish, visit):
-    page = skip_guess(alive(visit(publish(Buckets(small, Bands(3, 8)).html()))))
+def test_rows_never_outnumber_a_short_signature(small, publish, opened):
+    page = opened(publish(Buckets(small, Bands(3, 8)).html()))
     assert page.get_by_role("slider", name="rows r").get_attribute("max") == "24"
 
 
-def test_the_keyboard_does_it_all(url, visit, sample):
-    page = alive(visit(url))
+def test_the_keyboard_does_it_all(url, alive, sample):
+    page = alive(url)
     page.keyboard.press("Tab")  # the guess
     page.keyboard.press("ArrowRight")
     assert page.get_by_role("slider", name="your guess").input_value() == "51"
@@ -256,8 +235,8 @@ def test_the_keyboard_does_it_all(url, visit, sample):
     assert page.locator(".tk-caption").inner_text() == said
 
 
-def test_the_keyboard_moves_the_radius(near_url, visit):
-    page = alive(visit(near_url))
+def test_the_keyboard_moves_the_radius(near_url, alive):
+    page = alive(near_url)
     for key in ("Tab", "Tab", "Enter", "ArrowRight"):  # the guess, compare, and on to the radius
         page.keyboard.press(key)
     assert page.get_by_role("slider", name="radius k").input_value() == "11"
@@ -289,8 +268,8 @@ def mark(page, pair):
     )
 
 
-def test_pointing_at_a_mark_tells_of_its_pair_and_a_click_keeps_it(url, visit, sample):
-    page = skip_guess(alive(visit(url, reduced_motion="reduce")))
+def test_pointing_at_a_mark_tells_of_its_pair_and_a_click_keeps_it(url, opened, sample):
+    page = opened(url, reduced_motion="reduce")
     pair = 520
     place = mark(page, pair)
     mark(page, 0)
@@ -307,8 +286,8 @@ def test_pointing_at_a_mark_tells_of_its_pair_and_a_click_keeps_it(url, visit, s
     assert page.get_by_role("slider", name="pair", exact=True).input_value() == str(pair)
 
 
-def test_a_pairs_signature_shows_the_bands_in_which_it_meets(url, visit, sample, buckets):
-    page = skip_guess(alive(visit(url)))
+def test_a_pairs_signature_shows_the_bands_in_which_it_meets(url, opened, sample):
+    page = opened(url)
     for pair in (100, 450, 599):
         page.get_by_role("slider", name="pair", exact=True).fill(str(pair))
         bits = "".join(f"{byte:08b}" for byte in sample.agree[pair])
@@ -331,9 +310,9 @@ def boxes(page, kind):
 
 @pytest.mark.parametrize("width", [320, 820])
 def test_a_pairs_fingerprint_counts_the_bits_that_differ_against_the_radius(
-    near_url, visit, prints, width
+    near_url, opened, prints, width
 ):
-    page = skip_guess(alive(visit(near_url, width=width)))
+    page = opened(near_url, width=width)
     for pair in (0, 420, 599):
         page.get_by_role("slider", name="pair", exact=True).fill(str(pair))
         bits = "".join(f"{byte:08b}" for byte in prints.agree[pair])
@@ -357,8 +336,8 @@ def test_a_pairs_fingerprint_counts_the_bits_that_differ_against_the_radius(
         assert drawn <= page.locator(".tk-signature").bounding_box()["width"]
 
 
-def test_a_link_carries_the_radius(near_url, visit, near):
-    page = alive(visit(f"{near_url}#{near.id}.k=3&selected=30"))
+def test_a_link_carries_the_radius(near_url, alive, near):
+    page = alive(f"{near_url}#{near.id}.k=3&selected=30")
     radius = page.get_by_role("slider", name="radius k")
     assert radius.input_value() == "3"
     assert page.get_by_role("slider", name="pair", exact=True).input_value() == "30"
@@ -371,8 +350,8 @@ def test_a_link_carries_the_radius(near_url, visit, near):
     assert radius.input_value() == "0"
 
 
-def test_a_link_carries_the_state(url, visit, buckets):
-    page = alive(visit(f"{url}#{buckets.id}.b=9&r=13&selected=30"))
+def test_a_link_carries_the_state(url, alive, buckets):
+    page = alive(f"{url}#{buckets.id}.b=9&r=13&selected=30")
     assert page.get_by_role("slider", name="bands b").input_value() == "9"
     assert page.get_by_role("slider", name="rows r").input_value() == "13"
     assert page.get_by_role("slider", name="pair", exact=True).input_value() == "30"
@@ -386,9 +365,9 @@ def test_a_link_carries_the_state(url, visit, buckets):
     "state", ["b=9999&r=99", "b=0&r=-3", "b=x&nonsense=1", "k=9999", "selected=9999", "="]
 )
 @pytest.mark.parametrize("of", ["buckets", "near"])
-def test_a_link_with_nonsense_is_harmless(publish, visit, request, of, state):
+def test_a_link_with_nonsense_is_harmless(publish, alive, request, of, state):
     widget = request.getfixturevalue(of)
-    page = alive(visit(f"{publish(widget.html())}#{widget.id}.{state}"))
+    page = alive(f"{publish(widget.html())}#{widget.id}.{state}")
     page.locator(".tk-caption").get_by_text("Documents").wait_for()
 
 
@@ -396,8 +375,8 @@ def test_a_link_with_nonsense_is_harmless(publish, visit, request, of, state):
     ("asked", "given"),
     [("b=500&r=-3", "b=128&r=1"), ("b=0&r=30", "b=1&r=30"), ("r=20&b=5", "r=20&b=5")],
 )
-def test_a_link_that_does_not_fit_is_corrected_in_the_address(url, visit, buckets, asked, given):
-    page = alive(visit(f"{url}#{buckets.id}.{asked}"))
+def test_a_link_that_does_not_fit_is_corrected_in_the_address(url, alive, buckets, asked, given):
+    page = alive(f"{url}#{buckets.id}.{asked}")
     page.wait_for_url(f"**/page.html#{buckets.id}.{given}")
     sliders = {"b": "bands b", "r": "rows r"}
     for name, number in (part.split("=") for part in given.split("&")):
@@ -406,8 +385,8 @@ def test_a_link_that_does_not_fit_is_corrected_in_the_address(url, visit, bucket
     page.wait_for_url(f"**/page.html#{buckets.id}.b=9&r=14")
 
 
-def test_a_link_carries_nothing_but_what_is_meant_to_be_linked(url, visit, buckets):
-    page = alive(visit(f"{url}#{buckets.id}.revealed=1&selected=30"))
+def test_a_link_carries_nothing_but_what_is_meant_to_be_linked(url, alive, buckets):
+    page = alive(f"{url}#{buckets.id}.revealed=1&selected=30")
     page.wait_for_function("document.querySelector('.tk-drawing input').value === '30'")
     assert page.get_by_role("button", name="Skip", exact=True).is_visible()
 
@@ -442,9 +421,9 @@ def wait_for_hits(page):
     )
 
 
-def test_the_theme_is_followed_at_once(either, visit, rgb, shot, request):
+def test_the_theme_is_followed_at_once(either, opened, rgb, shot, request):
     of = request.node.callspec.id
-    page = skip_guess(alive(visit(either, reduced_motion="reduce")))
+    page = opened(either, reduced_motion="reduce")
     light, dark = tokens()["hit"]
     fill = "getComputedStyle(document.querySelector('.tk-mark-found')).fill"
     assert page.evaluate(fill) == rgb(light)
@@ -456,8 +435,8 @@ def test_the_theme_is_followed_at_once(either, visit, rgb, shot, request):
     shot(page, f"buckets-{of}-dark")
 
 
-def test_where_no_one_says_the_systems_theme_is_followed(buckets, publish, visit, rgb):
-    page = skip_guess(alive(visit(publish(buckets.html()), reduced_motion="reduce")))
+def test_where_no_one_says_the_systems_theme_is_followed(buckets, publish, opened, rgb):
+    page = opened(publish(buckets.html()), reduced_motion="reduce")
     page.evaluate("delete document.documentElement.dataset.theme")
     for scheme, color in zip(("light", "dark"), tokens()["hit"], strict=True):
         page.emulate_media(color_scheme=scheme)
@@ -484,20 +463,20 @@ def frames(page):
     )
 
 
-def test_nothing_moves_for_readers_who_want_no_motion(either, visit):
-    assert frames(skip_guess(alive(visit(either, reduced_motion="reduce")))) == 1
-    page = skip_guess(alive(visit(either, reduced_motion="no-preference")))
+def test_nothing_moves_for_readers_who_want_no_motion(either, opened):
+    assert frames(opened(either, reduced_motion="reduce")) == 1
+    page = opened(either, reduced_motion="no-preference")
     page.wait_for_timeout(600)
     assert frames(page) > 2
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("revealed", [False, True])
-def test_nothing_serious_for_accessibility(either, visit, serious_faults, theme, revealed):
-    page = alive(visit(either))
+def test_nothing_serious_for_accessibility(either, alive, serious_faults, theme, revealed):
+    page = alive(either)
     page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     if revealed:
-        skip_guess(page)
+        page.get_by_role("button", name="Skip", exact=True).click()
         for fold in page.locator("summary").all():
             fold.click()
         page.locator("tbody tr").first.wait_for()
@@ -506,8 +485,8 @@ def test_nothing_serious_for_accessibility(either, visit, serious_faults, theme,
 
 
 @pytest.mark.parametrize("width", [320, 400, 820, 1200])
-def test_it_fits_every_width(either, visit, shot, width, request):
-    page = skip_guess(alive(visit(either, width=width, height=1150, reduced_motion="reduce")))
+def test_it_fits_every_width(either, opened, shot, width, request):
+    page = opened(either, width=width, height=1150, reduced_motion="reduce")
     for fold in page.locator("summary").all():
         fold.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -522,8 +501,8 @@ def test_it_fits_every_width(either, visit, shot, width, request):
     shot(page, f"buckets-{request.node.callspec.id}")
 
 
-def test_the_threshold_crosses_no_count_on_a_phone(either, visit):
-    page = skip_guess(alive(visit(either, width=400)))
+def test_the_threshold_crosses_no_count_on_a_phone(either, opened):
+    page = opened(either, width=400)
     limit = page.locator("line.tk-limit").first.evaluate(
         "line => line.getBoundingClientRect().toJSON()"
     )
@@ -537,8 +516,8 @@ def test_the_threshold_crosses_no_count_on_a_phone(either, visit):
 
 
 @pytest.mark.parametrize("k", [3, 10, 24, 32])
-def test_no_dot_lies_on_the_words_that_explain_it(near_url, visit, k):
-    page = skip_guess(alive(visit(near_url, reduced_motion="reduce")))
+def test_no_dot_lies_on_the_words_that_explain_it(near_url, opened, k):
+    page = opened(near_url, reduced_motion="reduce")
     slide(page, "radius k", k)
     overlaps = page.evaluate(
         """() => {
@@ -555,8 +534,8 @@ def test_no_dot_lies_on_the_words_that_explain_it(near_url, visit, k):
     assert overlaps == [4, 0]
 
 
-def test_the_table_gives_the_same_numbers(url, visit, sample, buckets):
-    page = skip_guess(alive(visit(url)))
+def test_the_table_gives_the_same_numbers(url, opened, sample, buckets):
+    page = opened(url)
     page.get_by_text("The same data as a table").click()
     rows = page.locator("tbody tr")
     rows.first.wait_for()
@@ -576,8 +555,8 @@ def test_the_table_gives_the_same_numbers(url, visit, sample, buckets):
     )
 
 
-def test_the_table_gives_the_same_numbers_for_a_radius(near_url, visit, prints, near):
-    page = skip_guess(alive(visit(near_url)))
+def test_the_table_gives_the_same_numbers_for_a_radius(near_url, opened, prints, near):
+    page = opened(near_url)
     page.get_by_text("The same data as a table").click()
     page.locator("tbody tr").first.wait_for()
     heads = page.locator("th").all_inner_texts()

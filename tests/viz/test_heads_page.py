@@ -16,6 +16,7 @@ from toolkit.viz.text import GAP, significant, sized
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 MODULE = "const js = await import('../_static/toolkit/heads.js');"
+DRAWN = ".tk-sharing > svg > rect"
 CONTEXTS = [2**power for power in range(10, 21)]
 LATENTS = [64, 128, 256, 512, 1024, 2048]
 
@@ -30,19 +31,6 @@ def url(heads, publish):
     return publish(heads.html())
 
 
-def alive(page):
-    page.locator(".tk-alive .tk-sharing > svg > rect").first.wait_for()
-    return page
-
-
-def opened(visit, url, **options):
-    """The page past the guess."""
-    page = alive(visit(url, **options))
-    page.get_by_role("button", name="Skip", exact=True).click()
-    page.get_by_role("slider", name="query heads").wait_for()
-    return page
-
-
 def slide(page, name, value):
     page.get_by_role("slider", name=name).fill(str(value))
 
@@ -51,21 +39,8 @@ def choose(page, name):
     page.get_by_role("combobox", name="model").select_option(label=name)
 
 
-def label(page):
-    """The picture's text alternative."""
-    return page.locator(".tk-sharing > svg").get_attribute("aria-label")
-
-
 def kind(page):
     return page.locator(".tk-kinds input:checked").get_attribute("value")
-
-
-def boxes(page, selector):
-    """Left, top, right and bottom of every element in CSS pixels."""
-    return page.locator(selector).evaluate_all(
-        "nodes => nodes.map((node) => { const b = node.getBoundingClientRect();"
-        " return [b.left, b.top, b.right, b.bottom]; })"
-    )
 
 
 def test_the_closed_forms_are_pythons(url, visit):
@@ -93,19 +68,15 @@ def test_the_closed_forms_are_pythons(url, visit):
     assert found[2:] == [every, [1, 3, 2]]
 
 
-def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(url, visit):
-    assert visit(url, java_script_enabled=False).locator(".tk-picture svg").is_visible()
-    page = alive(visit(url))
-    assert not page.locator(".tk-picture").is_visible()
-    name = page.locator(".tk-widget").get_attribute("aria-label")
+def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(
+    url, replaced_picture
+):
+    name = replaced_picture(url)
     assert name == "How many heads does the cache pay for?"
-    page.emulate_media(media="print")
-    assert page.locator(".tk-picture svg").is_visible()
-    assert not page.locator(".tk-widget").is_visible()
 
 
-def test_the_guess_comes_first_and_is_compared(url, visit, value):
-    page = alive(visit(url))
+def test_the_guess_comes_first_and_is_compared(url, alive, label, value):
+    page = alive(url)
     asked = page.locator(".tk-ask").inner_text().replace(GAP, " ")
     assert asked == (
         "Llama-3-70B has 64 query heads. If each had keys and values of its own, 32,768 tokens "
@@ -130,8 +101,8 @@ def test_the_guess_comes_first_and_is_compared(url, visit, value):
     assert page.locator(".tk-remark").inner_text() == ""
 
 
-def test_every_model_shows_what_python_says(url, visit, value, heads):
-    page = opened(visit, url)
+def test_every_model_shows_what_python_says(url, opened, label, value):
+    page = opened(url)
     for at, model in enumerate(MODELS):
         choose(page, model.name)
         slide(page, "tokens", at)
@@ -150,7 +121,7 @@ def test_every_model_shows_what_python_says(url, visit, value, heads):
     page.get_by_role("status").get_by_text(widget.summary()).wait_for(state="attached")
 
 
-def shown(page):
+def shown(page, boxes):
     """Query heads, KV heads and where each query head's line ends, by KV head."""
     lines = page.locator("line.tk-reads").evaluate_all("ls => ls.map((l) => +l.getAttribute('x2'))")
     kept = boxes(page, ".tk-sharing .tk-kept")
@@ -164,38 +135,38 @@ def shown(page):
     return page.locator(".tk-query").count(), len(kept) // 2, ends
 
 
-def test_whoever_shares_is_drawn_so(url, visit, heads):
-    page = opened(visit, url)
-    assert shown(page) == (64, 8, [head // 8 for head in range(64)])
+def test_whoever_shares_is_drawn_so(url, opened, label, boxes, heads):
+    page = opened(url)
+    assert shown(page, boxes) == (64, 8, [head // 8 for head in range(64)])
     slide(page, "KV heads", 4)
     heads.kv_heads = 16
     assert (kind(page), label(page)) == ("GQA", heads.summary())
-    assert shown(page) == (64, 16, [head // 4 for head in range(64)])
+    assert shown(page, boxes) == (64, 16, [head // 4 for head in range(64)])
     hint = "Not the Llama-3-70B that was published: 64 query heads share 8 KV heads, 8 to each"
     assert page.locator(".tk-hint").inner_text().startswith(hint)
     page.get_by_role("radio", name="MHA").check()
-    assert shown(page) == (64, 64, list(range(64)))
+    assert shown(page, boxes) == (64, 64, list(range(64)))
     slide(page, "KV heads", 0)
     assert kind(page) == "MQA"
-    assert shown(page) == (64, 1, [0] * 64)
+    assert shown(page, boxes) == (64, 1, [0] * 64)
     page.get_by_role("radio", name="GQA").check()
-    assert shown(page)[:2] == (64, 16)  # those of before
+    assert shown(page, boxes)[:2] == (64, 16)  # those of before
 
     choices = heads.record["heads_choices"]
     slide(page, "query heads", choices.index(71))  # a prime: nothing between one and all
-    assert (kind(page), shown(page)[:2]) == ("MQA", (71, 1))
+    assert (kind(page), shown(page, boxes)[:2]) == ("MQA", (71, 1))
     assert page.get_by_role("radio", name="GQA").is_disabled()
     slide(page, "query heads", choices.index(96))
-    assert (kind(page), shown(page)[:2]) == ("GQA", (96, 16))
+    assert (kind(page), shown(page, boxes)[:2]) == ("GQA", (96, 16))
     slide(page, "query heads", choices.index(9))
-    assert (kind(page), shown(page)[:2]) == ("GQA", (9, 3))
+    assert (kind(page), shown(page, boxes)[:2]) == ("GQA", (9, 3))
     page.get_by_role("radio", name="MHA").check()
     slide(page, "query heads", choices.index(12))
-    assert (kind(page), shown(page)[:2]) == ("MHA", (12, 12))
+    assert (kind(page), shown(page, boxes)[:2]) == ("MHA", (12, 12))
 
 
-def test_what_is_kept_is_to_scale(url, visit):
-    page = opened(visit, url, width=400)
+def test_what_is_kept_is_to_scale(url, opened, boxes):
+    page = opened(url, width=400)
     (left, _, right, _), *_ = boxes(page, ".tk-kept")
     one = right - left
     queries = boxes(page, ".tk-query")
@@ -216,36 +187,36 @@ def test_what_is_kept_is_to_scale(url, visit):
         assert "K" not in page.locator(".tk-sharing text").all_text_contents()
 
 
-def test_arrow_keys_share_more_and_less(url, visit, heads):
-    page = opened(visit, url)
+def test_arrow_keys_share_more_and_less(url, opened, label, boxes, heads):
+    page = opened(url)
     page.locator(".tk-sharing").focus()
     seen = []
     for _ in range(5):
         page.keyboard.press("ArrowRight")
-        seen.append((kind(page), shown(page)[1] if kind(page) != "MLA" else 0))
+        seen.append((kind(page), shown(page, boxes)[1] if kind(page) != "MLA" else 0))
     assert seen == [("GQA", 4), ("GQA", 2), ("MQA", 1), ("MLA", 0), ("MLA", 0)]
     heads.latent = 512
     assert label(page) == heads.summary()
     assert page.evaluate("document.activeElement.className") == "tk-sharing"
     for _ in range(9):
         page.keyboard.press("ArrowLeft")
-    assert (kind(page), shown(page)[1]) == ("MHA", 64)
+    assert (kind(page), shown(page, boxes)[1]) == ("MHA", 64)
 
 
-def test_a_link_holds_the_choice_and_bends_what_can_not_be(heads, publish, visit):
+def test_a_link_holds_the_choice_and_bends_what_can_not_be(heads, publish, alive, opened, label):
     url = publish(heads.html())
-    page = opened(visit, url)
+    page = opened(url)
     choose(page, "DeepSeek-V3")
     slide(page, "latent width", LATENTS.index(256))
     slide(page, "tokens", 0)
     address = f"**#{heads.id}.preset=8&heads=128&kv_heads=128&latent=256&context=1024"
     page.wait_for_url(address)
-    again = alive(visit(page.url))
+    again = alive(page.url)
     assert label(again) == label(page)
     assert "latent of 256 numbers" in label(again)
     assert again.get_by_role("combobox").input_value() == "8"
 
-    wrong = alive(visit(f"{url}#{heads.id}.preset=99&heads=70&kv_heads=-3&context=30000&x=1"))
+    wrong = alive(f"{url}#{heads.id}.preset=99&heads=70&kv_heads=-3&context=30000&x=1")
     assert "71 query heads share one KV head" in label(wrong)
     assert "32,768 tokens" in label(wrong)
     assert wrong.get_by_role("combobox").input_value() == "8"
@@ -260,8 +231,8 @@ def at_bytes(page):
     )
 
 
-def test_models_stand_at_their_bytes_and_can_be_taken(url, visit, heads):
-    page = opened(visit, url, reduced_motion="reduce")
+def test_models_stand_at_their_bytes_and_can_be_taken(url, opened, label):
+    page = opened(url, reduced_motion="reduce")
     (choice, *marks) = at_bytes(page)
     at = [m[0] for m in marks]
     small, large = MODELS.index(min(MODELS, key=kv_bytes_per_token)), at.index(max(at))
@@ -301,14 +272,10 @@ def test_models_stand_at_their_bytes_and_can_be_taken(url, visit, heads):
     assert "327,680 bytes a token" in page.locator(".tk-caption").inner_text()
 
 
-def test_the_table_gives_the_same_data(url, visit):
-    page = opened(visit, url)
+def test_the_table_gives_the_same_data(url, opened, table):
+    page = opened(url)
     page.get_by_role("radio", name="MLA").check()
-    page.get_by_text("The same data as a table").click()
-    page.locator("tbody tr").first.wait_for()
-    cells = page.locator("details table").evaluate(
-        "table => [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent))"
-    )
+    cells = table(page)
     assert cells[0] == [
         "model", "kind", "layers", "query heads", "KV heads", "numbers a head",
         "latent + rotated key", "bytes a token", "at 32,768 tokens", f"fit in 80{GAP}GB",
@@ -325,8 +292,8 @@ def test_the_table_gives_the_same_data(url, visit):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_themes_and_accessibility(url, visit, rgb, serious_faults, shot, theme):
-    page = alive(visit(url, reduced_motion="reduce"))
+def test_themes_and_accessibility(url, alive, rgb, serious_faults, shot, theme):
+    page = alive(url, reduced_motion="reduce")
     page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     assert serious_faults(page) == []
     page.get_by_role("button", name="Skip", exact=True).click()
@@ -346,8 +313,8 @@ def test_themes_and_accessibility(url, visit, rgb, serious_faults, shot, theme):
 
 
 @pytest.mark.parametrize("width", [320, 400, 820, 1200])
-def test_it_fits_every_width_and_no_words_overlap(url, visit, shot, width):
-    page = opened(visit, url, width=width, reduced_motion="reduce")
+def test_it_fits_every_width_and_no_words_overlap(url, opened, boxes, apart, shot, width):
+    page = opened(url, width=width, reduced_motion="reduce")
     for name in ("SmolLM2-135M", "Llama-3-70B", "DeepSeek-V3"):
         choose(page, name)
         for sharing in ("MHA", "MLA"):
@@ -355,12 +322,7 @@ def test_it_fits_every_width_and_no_words_overlap(url, visit, shot, width):
             if sharing == "MLA":
                 slide(page, "latent width", LATENTS.index(2048))
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-            texts = boxes(page, ".tk-drawing svg text:not(:empty)")
-            for at, (left, top, right, bottom) in enumerate(texts):
-                assert 0 <= left < right <= width
-                for other in texts[:at]:
-                    apart = right <= other[0] or other[2] <= left
-                    assert apart or bottom <= other[1] + 1 or other[3] <= top + 1
+            apart(boxes(page, ".tk-drawing svg text:not(:empty)"), width)
             for left, _, right, _ in boxes(page, ".tk-query, .tk-kept, .tk-rotated, .tk-mark"):
                 assert 0 <= left < right <= width
     shot(page, f"heads-{width}", full_page=True)
@@ -368,24 +330,11 @@ def test_it_fits_every_width_and_no_words_overlap(url, visit, shot, width):
     page.wait_for_function("document.querySelector('.tk-sharing > svg').clientWidth > 500")
 
 
-def marks_seen(page):
-    """How many places the mark of the choice takes on its way to another."""
-    return page.evaluate(
-        """async () => {
-            document.querySelector('.tk-kinds input[value="MHA"]').click();
-            const seen = new Set();
-            for (let at = 0; at < 40; at++) {
-                await new Promise(requestAnimationFrame);
-                seen.add(document.querySelector(".tk-here").getAttribute("x1"));
-            }
-            return seen.size;
-        }"""
-    )
-
-
-def test_nothing_moves_for_readers_who_want_no_motion(url, visit):
-    assert marks_seen(opened(visit, url, reduced_motion="reduce")) == 1
-    assert marks_seen(opened(visit, url, reduced_motion="no-preference")) > 2
+def test_nothing_moves_for_readers_who_want_no_motion(url, opened, looks):
+    act = "$('.tk-kinds input[value=MHA]').click()"
+    look = "$('.tk-here').getAttribute('x1')"
+    assert looks(opened(url, reduced_motion="reduce"), act, look) == 1
+    assert looks(opened(url, reduced_motion="no-preference"), act, look) > 2
 
 
 def test_words_of_another_language_need_no_code(heads, publish, visit):

@@ -14,23 +14,12 @@ from toolkit.viz.text import percent
 # One by one they are quick; all of them take minutes, and `make test` has five.
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
+DRAWN = ".tk-grid .tk-cell"
+
 
 @pytest.fixture
 def url(logit_lens, publish):
     return publish(logit_lens.html())
-
-
-def opened(visit, url, **options):
-    """The page past the guess."""
-    page = alive(visit(url, **options))
-    page.get_by_role("button", name="Skip", exact=True).click()
-    page.get_by_role("slider", name="depth").wait_for()
-    return page
-
-
-def alive(page):
-    page.locator(".tk-alive .tk-grid .tk-cell").first.wait_for()
-    return page
 
 
 def slide(page, depth, name="depth"):
@@ -47,11 +36,6 @@ def word(lens, index):
 
 def place(depth):
     return f"layer {depth}" if depth else "the embedding"
-
-
-def label(page):
-    """The picture's text alternative."""
-    return page.locator(".tk-grid > svg").get_attribute("aria-label")
 
 
 def state_of(page):
@@ -88,8 +72,8 @@ def test_where_it_is_decided_is_found_as_python_finds_it(url, visit, lens):
         assert pair == [widget.first_choice, widget.settled]
 
 
-def test_depths_below_the_last_wait_for_the_guess(url, visit, logit_lens):
-    page, lens = alive(visit(url)), logit_lens.lens
+def test_depths_below_the_last_wait_for_the_guess(url, alive, label, logit_lens):
+    page, lens = alive(url), logit_lens.lens
     answer, share = word(lens, logit_lens.answer), percent(float(lens.said[6, 4]))
     assert page.locator(".tk-ask").inner_text() == (
         f"After “The␣cat↵␣天␣sat<b>” the model says “{answer}” with {share}. "
@@ -117,15 +101,15 @@ def test_depths_below_the_last_wait_for_the_guess(url, visit, logit_lens):
     assert page.locator("input[type=text]").count() == 0
     assert page.evaluate("document.activeElement.type") == "range"
 
-    page = alive(visit(url))
+    page = alive(url)
     slide(page, 3, "your guess")
     page.get_by_role("button", name="Compare").click()
     told = f"Right: the first depth to say “{answer}” is layer 3."
     assert page.locator(".tk-remark").inner_text() == told
 
 
-def test_each_cell_says_its_choice_filled_by_its_chance(url, visit, logit_lens):
-    page, lens = opened(visit, url, width=1200), logit_lens.lens
+def test_each_cell_says_its_choice_filled_by_its_chance(url, opened, logit_lens):
+    page, lens = opened(url, width=1200), logit_lens.lens
     drawn = page.locator(".tk-grid .tk-cell").evaluate_all(
         "cells => cells.map((cell) => [Number(cell.dataset.depth), Number(cell.dataset.token),"
         " cell.querySelector('text').textContent, Number(cell.firstChild.style.fillOpacity),"
@@ -140,8 +124,8 @@ def test_each_cell_says_its_choice_filled_by_its_chance(url, visit, logit_lens):
     assert page.locator(".tk-given").all_text_contents() == ["The", "␣cat", "↵", "␣天", "␣sat<b>"]
 
 
-def test_the_readout_follows_the_cell(url, visit, logit_lens, value):
-    page, lens = opened(visit, url), logit_lens.lens
+def test_the_readout_follows_the_cell(url, opened, label, logit_lens, value):
+    page, lens = opened(url), logit_lens.lens
     for token, depth in ((4, 0), (4, 4), (2, 1), (0, 6), (3, 3)):
         page.locator(cell(depth, token)).click()
         logit_lens.token, logit_lens.depth = token, depth
@@ -165,8 +149,8 @@ def test_the_readout_follows_the_cell(url, visit, logit_lens, value):
         assert of == expected.get(token, "and at every depth after")
 
 
-def test_the_curves_follow_the_answer_by_depth(url, visit, logit_lens):
-    page, lens = opened(visit, url, width=1000), logit_lens.lens
+def test_the_curves_follow_the_answer_by_depth(url, opened, logit_lens):
+    page, lens = opened(url, width=1000), logit_lens.lens
     for token in (4, 1):
         page.locator(f".tk-given[data-token='{token}']").click()
         slide(page, 2)
@@ -193,8 +177,8 @@ def test_the_curves_follow_the_answer_by_depth(url, visit, logit_lens):
         assert rings == [rows[logit_lens.first_choice]] * 2
 
 
-def test_the_keyboard_does_it_all(url, visit, logit_lens):
-    page = alive(visit(url))
+def test_the_keyboard_does_it_all(url, alive, logit_lens):
+    page = alive(url)
     for key in ("Tab", "Tab", "Tab", "Enter"):  # guess, compare, skip
         page.keyboard.press(key)
     slider = page.get_by_role("slider", name="depth")
@@ -216,8 +200,8 @@ def test_the_keyboard_does_it_all(url, visit, logit_lens):
     assert page.locator(".tk-range output").inner_text() == "layer 3"
 
 
-def test_play_goes_up_to_the_last_layer_and_can_be_paused(url, visit):
-    page = opened(visit, url)
+def test_play_goes_up_to_the_last_layer_and_can_be_paused(url, opened):
+    page = opened(url)
     page.clock.install()
     slider = page.get_by_role("slider", name="depth")
     page.get_by_role("button", name="Play").click()
@@ -233,8 +217,8 @@ def test_play_goes_up_to_the_last_layer_and_can_be_paused(url, visit):
     assert page.get_by_role("button", name="Play").is_visible()
 
 
-def test_pointing_at_a_cell_tells_of_it_and_shows_where_else_it_is_said(url, visit, logit_lens):
-    page, lens = opened(visit, url), logit_lens.lens
+def test_pointing_at_a_cell_tells_of_it_and_shows_where_else_it_is_said(url, opened, logit_lens):
+    page, lens = opened(url), logit_lens.lens
     caption = page.locator(".tk-caption")
     assert caption.inner_text() == ""
     page.locator(cell(4, 4)).hover()
@@ -254,9 +238,9 @@ def test_pointing_at_a_cell_tells_of_it_and_shows_where_else_it_is_said(url, vis
     assert page.locator(".tk-over").count() == 0
 
 
-def test_a_link_carries_the_state_and_is_corrected_where_it_does_not_fit(url, visit, logit_lens):
+def test_a_link_carries_the_state_and_is_corrected_where_it_does_not_fit(url, alive, logit_lens):
     name = logit_lens.id
-    page = alive(visit(f"{url}#{name}.token=2&depth=1"))
+    page = alive(f"{url}#{name}.token=2&depth=1")
     page.get_by_role("slider", name="depth").wait_for()
     assert state_of(page) == [2, 1]
     slide(page, 4)
@@ -267,21 +251,16 @@ def test_a_link_carries_the_state_and_is_corrected_where_it_does_not_fit(url, vi
     page.evaluate(f"location.hash = '{name}.token=-3&depth=99'")
     page.wait_for_url(f"**/page.html#{name}.token=0")
     assert state_of(page) == [0, 6]
-    page = alive(visit(f"{url}#{name}.revealed=1&record=2"))
+    page = alive(f"{url}#{name}.revealed=1&record=2")
     assert page.get_by_role("button", name="Skip", exact=True).is_visible()
 
 
-def test_the_table_gives_the_same_data(url, visit, logit_lens):
-    page, lens = opened(visit, url), logit_lens.lens
-    page.get_by_text("The same data as a table").click()
-    page.locator("details tbody tr").first.wait_for()
-    table = page.locator("details table")
-    assert table.locator("th").all_inner_texts() == [
+def test_the_table_gives_the_same_data(url, opened, table, logit_lens):
+    page, lens = opened(url), logit_lens.lens
+    head, *cells = table(page)
+    assert head == [
         "after", "depth", "says", "probability", "final answer", "its probability", "its rank",
     ]  # fmt: skip
-    cells = table.locator("tbody tr").evaluate_all(
-        "rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
-    )
     assert cells == [
         [
             spelled(lens.tokens[t].encode()), place(d), word(lens, lens.top[d, t, 0]),
@@ -293,11 +272,11 @@ def test_the_table_gives_the_same_data(url, visit, logit_lens):
 
 
 def test_the_theme_is_followed_and_nothing_is_serious_for_accessibility(
-    url, visit, rgb, serious_faults
+    url, alive, rgb, serious_faults
 ):
     stroke = "getComputedStyle(document.querySelector('.tk-same')).stroke"
     for theme, color in zip(("light", "dark"), tokens()["hit"], strict=True):
-        page = alive(visit(url, width=400, reduced_motion="reduce"))
+        page = alive(url, width=400, reduced_motion="reduce")
         page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
         assert page.evaluate(stroke) == rgb(color)  # in the key
         assert serious_faults(page) == []
@@ -312,9 +291,9 @@ def test_the_theme_is_followed_and_nothing_is_serious_for_accessibility(
 
 
 @pytest.mark.parametrize("width", [320, 400, 820, 1200])
-def test_it_fits_every_width_and_a_long_text_scrolls_within(lens, publish, visit, shot, width):
+def test_it_fits_every_width_and_a_long_text_scrolls_within(lens, publish, opened, shot, width):
     widget = LogitLens(lens(tuple(f" to{at}" for at in range(40)), depths=31))
-    page = opened(visit, publish(widget.html()), width=width)
+    page = opened(publish(widget.html()), width=width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     grid = page.locator(".tk-grid").bounding_box()
     assert page.locator(".tk-grid > svg").bounding_box()["width"] > grid["width"]
@@ -343,9 +322,9 @@ def test_it_fits_every_width_and_a_long_text_scrolls_within(lens, publish, visit
     shot(page, f"logit-lens-{width}", full_page=True)
 
 
-def test_words_of_another_language_need_no_code(logit_lens, publish, visit):
+def test_words_of_another_language_need_no_code(logit_lens, publish, alive):
     logit_lens.words = {name: f"<{name}>" for name in logit_lens.words}
-    page = alive(visit(publish(logit_lens.html())))
+    page = alive(publish(logit_lens.html()))
     page.get_by_role("button", name="<skip>", exact=True).click()
     page.get_by_role("slider", name="<depth>").fill("3")
     page.get_by_text("<table>").click()

@@ -17,24 +17,12 @@ from toolkit.viz.text import GAP
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 MODULE = "const js = await import('../_static/toolkit/radix_tree.js');"
+DRAWN = ".tk-scroll .tk-node"
 
 
 @pytest.fixture
 def url(radix_tree, publish):
     return publish(radix_tree.html())
-
-
-def alive(page):
-    page.locator(".tk-alive .tk-scroll .tk-node").first.wait_for()
-    return page
-
-
-def opened(visit, url, **options):
-    """The page past the guess."""
-    page = alive(visit(url, **options))
-    page.get_by_role("button", name="Skip", exact=True).click()
-    page.get_by_role("slider", name="step").wait_for()
-    return page
 
 
 def slide(page, step):
@@ -46,25 +34,12 @@ def at(page):
     return int(page.get_by_role("slider", name="step").input_value())
 
 
-def label(page):
-    """The picture's text alternative."""
-    return page.locator(".tk-scroll > svg").get_attribute("aria-label")
-
-
 def now(page):
     return page.locator(".tk-now").inner_text().replace(GAP, " ")
 
 
 def about(page):
     return page.locator(".tk-about").inner_text()
-
-
-def boxes(page, selector):
-    """Left, top, right and bottom of every element in CSS pixels."""
-    return page.locator(selector).evaluate_all(
-        "nodes => nodes.map((node) => { const b = node.getBoundingClientRect();"
-        " return [b.left, b.top, b.right, b.bottom]; })"
-    )
 
 
 def nodes(page, name="node"):
@@ -133,21 +108,17 @@ def test_columns_share_the_room_and_none_gets_more_than_it_wants(url, visit):
     assert found == [[30, 100, 50], [30, 45, 45], [50, 50], [60, 10, 60], []]
 
 
-def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(url, visit):
-    assert visit(url, java_script_enabled=False).locator(".tk-picture svg").is_visible()
-    page = alive(visit(url))
-    assert not page.locator(".tk-picture").is_visible()
-    name = page.locator(".tk-widget").get_attribute("aria-label")
+def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(
+    url, replaced_picture
+):
+    name = replaced_picture(url)
     assert name == "What does a tree of prefixes share, and what does it forget?"
-    page.emulate_media(media="print")
-    assert page.locator(".tk-picture svg").is_visible()
-    assert not page.locator(".tk-widget").is_visible()
 
 
-def test_the_guess_comes_first_and_is_compared(url, visit, radix_tree):
+def test_the_guess_comes_first_and_is_compared(url, alive, label, radix_tree):
     steps = radix_tree.history.steps
     found, added = (sum(s.pages for s in steps if s.event == e) for e in ("match", "insert"))
-    page = alive(visit(url))
+    page = alive(url)
     assert page.locator(".tk-ask").inner_text() == (
         f"In {len(steps)} steps, texts bring {found + added} tokens to the tree: some are found "
         "there, the others are put in. What share is found?"
@@ -170,8 +141,8 @@ def test_the_guess_comes_first_and_is_compared(url, visit, radix_tree):
     assert page.locator(".tk-remark").inner_text() == ""
 
 
-def test_every_step_shows_what_python_says(url, visit, value, radix_tree):
-    page = opened(visit, url)
+def test_every_step_shows_what_python_says(url, opened, label, value, radix_tree):
+    page = opened(url)
     for step in range(len(radix_tree.history.steps)):
         slide(page, step)
         radix_tree.step = step
@@ -185,17 +156,17 @@ def test_every_step_shows_what_python_says(url, visit, value, radix_tree):
     page.get_by_role("status").get_by_text(radix_tree.summary()).wait_for(state="attached")
 
 
-def test_a_history_that_nobody_asked_for_is_shown_too(publish, visit):
+def test_a_history_that_nobody_asked_for_is_shown_too(publish, opened, label):
     widget = RadixTree(random_history(3))
-    page = opened(visit, publish(widget.html()))
+    page = opened(publish(widget.html()))
     for step in range(0, len(widget.history.steps), 7):
         slide(page, step)
         widget.step = step
         assert label(page) == widget.summary()
 
 
-def test_each_event_has_its_look(url, visit, radix_tree):
-    page = opened(visit, url)
+def test_each_event_has_its_look(url, opened, radix_tree):
+    page = opened(url)
     for event, looks in (
         ("split", {"split": [1, 2]}),
         ("match", {"found": [2]}),
@@ -217,8 +188,8 @@ def joints(page):
 
 
 @pytest.mark.parametrize("width", [320, 820])
-def test_runs_begin_where_their_parents_end(url, visit, radix_tree, width):
-    page = opened(visit, url, width=width)
+def test_runs_begin_where_their_parents_end(url, opened, boxes, radix_tree, width):
+    page = opened(url, width=width)
     step = len(radix_tree.history.steps) - 1
     slide(page, step)
     radix_tree.step = step
@@ -241,8 +212,8 @@ def test_runs_begin_where_their_parents_end(url, visit, radix_tree, width):
         assert np.diff(tops) == pytest.approx(31, abs=0.1)
 
 
-def test_runs_say_their_number_their_text_and_their_tokens(url, visit, radix_tree):
-    page = opened(visit, url)
+def test_runs_say_their_number_their_text_and_their_tokens(url, opened, radix_tree):
+    page = opened(url)
     of_two = page.locator(".tk-node[data-node='2'] text")
     slide(page, 12)
     said = of_two.all_text_contents()
@@ -254,8 +225,8 @@ def test_runs_say_their_number_their_text_and_their_tokens(url, visit, radix_tre
     assert said == ["6", "cat sat ", "2"]  # none
 
 
-def test_a_node_says_who_goes_through_it(url, visit, radix_tree):
-    page = opened(visit, url)
+def test_a_node_says_who_goes_through_it(url, opened, radix_tree):
+    page = opened(url)
     slide(page, 12)
     radix_tree.step = 12
     page.locator(".tk-node[data-node='2']").hover()
@@ -285,8 +256,8 @@ def test_a_node_says_who_goes_through_it(url, visit, radix_tree):
     assert about(page) == "The root: every text begins here."
 
 
-def test_arrow_keys_step_and_choose_the_node(url, visit, radix_tree):
-    page = opened(visit, url)
+def test_arrow_keys_step_and_choose_the_node(url, opened):
+    page = opened(url)
     slide(page, 12)
     page.locator(".tk-scroll").focus()
     for key, step in (("ArrowRight", 13), ("ArrowRight", 14), ("ArrowLeft", 13)):
@@ -304,58 +275,39 @@ def test_arrow_keys_step_and_choose_the_node(url, visit, radix_tree):
     assert page.get_by_role("button", name="Back").is_disabled()
 
 
-def test_it_plays_to_the_end_and_from_there_anew(url, visit, radix_tree):
-    page = opened(visit, url)
+def test_it_plays_to_the_end_and_from_there_anew(url, opened, plays, radix_tree):
+    page = opened(url)
     last = len(radix_tree.history.steps) - 1
-    page.clock.install()
-    play = page.get_by_role("button", name="Play")
-    play.click()
-    page.clock.run_for(3000)
-    page.get_by_role("button", name="Pause").click()
-    paused = at(page)
-    assert 5 < paused < last
-    page.clock.run_for(3000)
-    assert at(page) == paused
-    play.click()
-    page.clock.run_for(40_000)
-    assert at(page) == last
-    assert page.get_by_role("button", name="Forward").is_disabled()
-    play.click()
-    page.clock.run_for(2000)
-    assert 0 < at(page) < last
+    plays(page, at, last=last, past=5)
 
 
-def test_a_link_holds_the_step_and_bends_what_can_not_be(radix_tree, publish, visit):
+def test_a_link_holds_the_step_and_bends_what_can_not_be(radix_tree, publish, alive, opened, label):
     url = publish(radix_tree.html())
-    page = opened(visit, url)
+    page = opened(url)
     slide(page, 12)
     page.locator(".tk-node[data-node='2']").click()
     page.wait_for_url(f"**#{radix_tree.id}.step=12&node=2")
-    again = alive(visit(page.url))
+    again = alive(page.url)
     assert label(again) == label(page)
     assert nodes(again, "looked") == [2]
-    wrong = alive(visit(f"{url}#{radix_tree.id}.step=999&node=-7&x=1"))
+    wrong = alive(f"{url}#{radix_tree.id}.step=999&node=-7&x=1")
     last = len(radix_tree.history.steps) - 1
     assert at(wrong) == last
     wrong.wait_for_url(f"**#{radix_tree.id}.step={last}")
 
 
-def test_a_chosen_node_that_is_not_there_gives_way_to_the_steps_own(radix_tree, publish, visit):
+def test_a_chosen_node_that_is_not_there_gives_way_to_the_steps_own(radix_tree, publish, alive):
     url = publish(radix_tree.html())
-    page = alive(visit(f"{url}#{radix_tree.id}.step=2&node=9"))
+    page = alive(f"{url}#{radix_tree.id}.step=2&node=9")
     assert nodes(page, "looked") == []
     assert about(page).startswith("Node 1, below node 0: 8 tokens")
 
 
-def test_the_table_gives_the_same_data(url, visit, radix_tree, tree_history):
-    page = opened(visit, url)
+def test_the_table_gives_the_same_data(url, opened, table, radix_tree, tree_history):
+    page = opened(url)
     slide(page, 20)
     radix_tree.step = 20
-    page.get_by_text("The same data as a table").click()
-    page.locator("tbody tr").first.wait_for()
-    found = page.locator("details table").evaluate(
-        "table => [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent))"
-    )
+    found = table(page)
     assert found[0] == [
         "node",
         "below",
@@ -380,8 +332,8 @@ def test_the_table_gives_the_same_data(url, visit, radix_tree, tree_history):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_themes_and_accessibility(url, visit, radix_tree, rgb, serious_faults, shot, theme):
-    page = alive(visit(url, reduced_motion="reduce"))
+def test_themes_and_accessibility(url, alive, radix_tree, rgb, serious_faults, shot, theme):
+    page = alive(url, reduced_motion="reduce")
     page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     assert serious_faults(page) == []
     shot(page, f"radix-tree-ask-{theme}", full_page=True)
@@ -404,40 +356,35 @@ def test_themes_and_accessibility(url, visit, radix_tree, rgb, serious_faults, s
 
 @pytest.mark.parametrize("width", [320, 360, 560, 820, 1200])
 @pytest.mark.parametrize("text", [True, False])
-def test_it_fits_every_width_and_no_words_overlap(tree_history, publish, visit, shot, width, text):
+def test_it_fits_every_width_and_no_words_overlap(
+    tree_history, publish, opened, boxes, apart, shot, width, text
+):
     history, pieces = tree_history()
     widget = RadixTree(history, pieces) if text else RadixTree(random_history(1))
-    page = opened(visit, publish(widget.html()), width=width, reduced_motion="reduce")
+    page = opened(publish(widget.html()), width=width, reduced_motion="reduce")
     for step in range(3, len(widget.history.steps), 9):
         slide(page, step)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         shapes = boxes(page, ".tk-scroll [data-node] > rect:first-child")
-        for one, (left, top, right, bottom) in enumerate(shapes):
-            assert 0 <= left < right <= width
-            assert all(
-                right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
-                for other in shapes[:one]
-            )
+        apart(shapes, width, down=0)
         texts = boxes(page, ".tk-scroll text:not(:empty)")
-        for one, (left, top, right, bottom) in enumerate(texts):
+        apart(texts, width, across=0.5)
+        for left, top, right, bottom in texts:
             inside = [s for s in shapes if s[0] <= left and right <= s[2] + 0.5
                       and s[1] - 1 <= top and bottom <= s[3] + 1]  # fmt: skip
             assert inside
-            for other in texts[:one]:
-                apart = right <= other[0] + 0.5 or other[2] <= left + 0.5
-                assert apart or bottom <= other[1] + 1 or other[3] <= top + 1
     shot(page, f"radix-tree-{'text' if text else 'ids'}-{width}", full_page=True)
     page.set_viewport_size({"width": 700, "height": 900})
     page.wait_for_function("document.querySelector('.tk-scroll > svg').clientWidth > 600")
 
 
-def test_a_large_tree_scrolls_to_what_happens(publish, visit):
+def test_a_large_tree_scrolls_to_what_happens(publish, opened, boxes):
     log = TreeRecorder(512)
     tree = PrefixTree(on_step=log)
     for log.request in range(120):
         tree.match([1, log.request + 5])
         tree.insert([1, log.request + 5], [0, 1])
-    page = opened(visit, publish(RadixTree(log.history()).html()))
+    page = opened(publish(RadixTree(log.history()).html()))
     slide(page, len(log.history().steps) - 1)
     room = page.locator(".tk-scroll").bounding_box()
     (_, top, _, bottom), *_ = boxes(page, ".tk-scroll .tk-is-new > rect")
@@ -452,20 +399,10 @@ def test_a_large_tree_scrolls_to_what_happens(publish, visit):
     assert page.locator(".tk-through button").count() <= 24
 
 
-def test_nothing_moves_by_itself(url, visit):
-    page = opened(visit, url, reduced_motion="no-preference")
-    looks = page.evaluate(
-        """async () => {
-            document.querySelector(".tk-steps button:nth-child(3)").click();
-            const seen = new Set();
-            for (let at = 0; at < 30; at++) {
-                await new Promise(requestAnimationFrame);
-                seen.add(document.querySelector(".tk-scroll > svg").innerHTML);
-            }
-            return seen.size;
-        }"""
-    )
-    assert looks == 1
+def test_nothing_moves_by_itself(url, opened, looks):
+    page = opened(url, reduced_motion="no-preference")
+    forward = "$('.tk-steps button:nth-child(3)').click()"
+    assert looks(page, forward, "$('.tk-scroll > svg').innerHTML") == 1
 
 
 def test_words_of_another_language_need_no_code(publish, visit):

@@ -15,6 +15,7 @@ from toolkit.viz.text import GAP, percent, significant, sized
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 MODULE = "const js = await import('../_static/toolkit/roofline.js');"
+DRAWN = ".tk-plot .tk-tick"
 NAMES = list(CARDS)
 POINTS = (
     Point("naive attention", 62e12, 1e12),
@@ -43,35 +44,9 @@ def url(roofline, publish):
     return publish(roofline.html())
 
 
-def alive(page):
-    page.locator(".tk-alive .tk-plot .tk-roof").wait_for(state="attached")
-    return page
-
-
-def opened(visit, url, **options):
-    """The page past the guess."""
-    page = alive(visit(url, **options))
-    page.get_by_role("button", name="Skip", exact=True).click()
-    page.get_by_role("combobox", name="card").wait_for()
-    return page
-
-
 def choose(page, card, point):
     page.get_by_role("combobox", name="card").select_option(label=card)
     page.get_by_role("radio", name=point).check()
-
-
-def label(page):
-    """The picture's text alternative."""
-    return page.locator(".tk-plot > svg").get_attribute("aria-label")
-
-
-def boxes(page, selector):
-    """Left, top, right and bottom of every element in CSS pixels."""
-    return page.locator(selector).evaluate_all(
-        "nodes => nodes.map((node) => { const b = node.getBoundingClientRect();"
-        " return [b.left, b.top, b.right, b.bottom]; })"
-    )
 
 
 def test_the_closed_forms_are_pythons(url, visit):
@@ -85,19 +60,15 @@ def test_the_closed_forms_are_pythons(url, visit):
     assert found == [attainable(card, intensity) for card, intensity in cases]
 
 
-def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(url, visit):
-    assert visit(url, java_script_enabled=False).locator(".tk-picture svg").is_visible()
-    page = alive(visit(url))
-    assert not page.locator(".tk-picture").is_visible()
-    name = page.locator(".tk-widget").get_attribute("aria-label")
+def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(
+    url, replaced_picture
+):
+    name = replaced_picture(url)
     assert name == "What holds a kernel back: memory or compute?"
-    page.emulate_media(media="print")
-    assert page.locator(".tk-picture svg").is_visible()
-    assert not page.locator(".tk-widget").is_visible()
 
 
-def test_the_guess_comes_first_and_is_compared(url, visit, value):
-    page = alive(visit(url))
+def test_the_guess_comes_first_and_is_compared(url, alive, label, value):
+    page = alive(url)
     asked = page.locator(".tk-ask").inner_text().replace(GAP, " ")
     assert asked == (
         "For each byte that it moves, naive attention does 62 FLOP. What share of the H200 SXM's "
@@ -119,8 +90,8 @@ def test_the_guess_comes_first_and_is_compared(url, visit, value):
     assert "FlashAttention" in label(page)
 
 
-def test_every_kernel_on_every_card_is_what_python_says(url, visit, value, roofline):
-    page = opened(visit, url)
+def test_every_kernel_on_every_card_is_what_python_says(url, opened, label, value, roofline):
+    page = opened(url)
     for at, card in enumerate(CARDS.values()):
         for number, point in enumerate(POINTS):
             choose(page, card.name, point.name)
@@ -138,8 +109,9 @@ def test_every_kernel_on_every_card_is_what_python_says(url, visit, value, roofl
     page.get_by_role("status").get_by_text(roofline.summary()).wait_for(state="attached")
 
 
-def middles(page, selector):
-    return [((a + c) / 2, (b + d) / 2) for a, b, c, d in boxes(page, selector)]
+def middle(box):
+    left, top, right, bottom = box
+    return (left + right) / 2, (top + bottom) / 2
 
 
 def scale(page):
@@ -153,13 +125,13 @@ def scale(page):
     return along, up, at["1"][0], at["1 T"][1]
 
 
-def test_kernels_stand_where_they_ran_or_could_be(url, visit):
-    page = opened(visit, url, reduced_motion="reduce")
+def test_kernels_stand_where_they_ran_or_could_be(url, opened, boxes):
+    page = opened(url, reduced_motion="reduce")
     for card in ("H200 SXM", "T4"):
         choose(page, card, "vector add")
         along, up, one, tera = scale(page)
         for number, point in enumerate(POINTS):
-            x, y = middles(page, f'[data-point="{number}"] .tk-target')[0]
+            x, y = middle(boxes(page, f'[data-point="{number}"] .tk-target')[0])
             speed = point.achieved
             if point.card != card:
                 speed = attainable(CARDS[card], point.intensity)
@@ -172,8 +144,8 @@ def test_kernels_stand_where_they_ran_or_could_be(url, visit):
     assert page.locator(".tk-card").count() == len(CARDS) - 1
 
 
-def test_arrow_keys_choose_the_kernel_and_the_card(url, visit, roofline):
-    page = opened(visit, url)
+def test_arrow_keys_choose_the_kernel_and_the_card(url, opened, label, roofline):
+    page = opened(url)
     page.locator(".tk-plot").focus()
     seen = []
     for key in ["ArrowRight"] * 3 + ["ArrowLeft"] * 5:
@@ -190,21 +162,21 @@ def test_arrow_keys_choose_the_kernel_and_the_card(url, visit, roofline):
     assert page.evaluate("document.activeElement.className") == "tk-plot"
 
 
-def test_a_link_holds_the_choice_and_bends_what_can_not_be(roofline, publish, visit):
+def test_a_link_holds_the_choice_and_bends_what_can_not_be(roofline, publish, alive, opened, label):
     url = publish(roofline.html())
-    page = opened(visit, url)
+    page = opened(url)
     choose(page, "A100 80GB SXM", "decoding, 1 query")
     page.wait_for_url(f"**#{roofline.id}.card=2&point=2")
-    again = alive(visit(page.url))
+    again = alive(page.url)
     assert label(again) == label(page)
     assert again.get_by_role("combobox").input_value() == "2"
-    wrong = alive(visit(f"{url}#{roofline.id}.card=99&point=-3"))
+    wrong = alive(f"{url}#{roofline.id}.card=99&point=-3")
     assert "On the T4, naive attention" in label(wrong)
     wrong.wait_for_url(f"**#{roofline.id}.card=4")
 
 
-def test_hover_says_the_exact_values_and_a_click_chooses(url, visit, roofline):
-    page = opened(visit, url, reduced_motion="reduce")
+def test_hover_says_the_exact_values_and_a_click_chooses(url, opened, label, boxes, roofline):
+    page = opened(url, reduced_motion="reduce")
     page.locator('[data-point="1"] .tk-mark').last.hover()
     told = page.locator(".tk-caption").inner_text().replace(GAP, " ")
     assert told == (
@@ -227,13 +199,9 @@ def test_hover_says_the_exact_values_and_a_click_chooses(url, visit, roofline):
     assert page.locator(".tk-over").count() == 0
 
 
-def test_the_table_gives_the_same_data(url, visit):
-    page = opened(visit, url)
-    page.get_by_text("The same data as a table").click()
-    page.locator("tbody tr").first.wait_for()
-    cells = page.locator("details table").evaluate(
-        "table => [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent))"
-    )
+def test_the_table_gives_the_same_data(url, opened, table):
+    page = opened(url)
+    cells = table(page)
     assert cells[0] == [
         "kernel", "FLOP", "moved", "FLOP a byte", "limit", "at best", "of the peak", "measured",
     ]  # fmt: skip
@@ -249,10 +217,10 @@ def test_the_table_gives_the_same_data(url, visit):
         ]  # fmt: skip
 
 
-def test_a_slider_moves_the_kernels_of_a_sweep(publish, visit, value, shot):
+def test_a_slider_moves_the_kernels_of_a_sweep(publish, alive, opened, label, boxes, value, shot):
     widget = Roofline(POINTS[:1], sweep=SWEEP)
     url = publish(widget.html())
-    page = opened(visit, url, reduced_motion="reduce")
+    page = opened(url, reduced_motion="reduce")
     ticks = page.locator(".tk-plot .tk-tick").all_text_contents()
     assert page.locator(".tk-plot .tk-swept").count() == 2 * len(SWEEP)
     for at, (batch, points) in enumerate(SWEEP.items()):
@@ -265,28 +233,28 @@ def test_a_slider_moves_the_kernels_of_a_sweep(publish, visit, value, shot):
             assert f"{point.name} at batch {batch} is" in page.locator(".tk-heading").inner_text()
             assert value(page, "intensity") == significant(point.intensity)
             along, up, one, tera = scale(page)
-            x, y = middles(page, f'[data-point="{number}"] .tk-target')[0]
+            x, y = middle(boxes(page, f'[data-point="{number}"] .tk-target')[0])
             speed = point.achieved or attainable(CARDS["T4"], point.intensity)
             assert x == pytest.approx(one + along * math.log10(point.intensity), abs=1)
             assert y == pytest.approx(tera - up * math.log10(speed / 1e12), abs=1.5)
         assert page.locator(".tk-plot .tk-tick").all_text_contents() == ticks
         shot(page, f"roofline-batch-{batch}", full_page=True)
     page.wait_for_url("**card=4&point=2&batch=256")
-    assert label(alive(visit(page.url))) == label(page)
-    wrong = alive(visit(f"{url}#{widget.id}.batch=20&point=1"))
+    assert label(alive(page.url)) == label(page)
+    wrong = alive(f"{url}#{widget.id}.batch=20&point=1")
     assert "fp16 at batch 16 is" in label(wrong)
     wrong.wait_for_url(f"**#{widget.id}.point=1&batch=16")
 
 
-def test_without_a_sweep_there_is_no_slider(url, visit):
-    page = opened(visit, url)
+def test_without_a_sweep_there_is_no_slider(url, opened):
+    page = opened(url)
     assert not page.get_by_text("at other batches").count()
     assert page.get_by_role("slider").count() == page.locator(".tk-swept").count() == 0
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_themes_and_accessibility(url, visit, rgb, serious_faults, shot, theme):
-    page = alive(visit(url, reduced_motion="reduce"))
+def test_themes_and_accessibility(url, alive, rgb, serious_faults, shot, theme):
+    page = alive(url, reduced_motion="reduce")
     page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     assert serious_faults(page) == []
     shot(page, f"roofline-ask-{theme}", full_page=True)
@@ -307,18 +275,13 @@ def test_themes_and_accessibility(url, visit, rgb, serious_faults, shot, theme):
 
 
 @pytest.mark.parametrize("width", [320, 360, 820, 1200])
-def test_it_fits_every_width_and_no_words_overlap(url, visit, shot, width):
-    page = opened(visit, url, width=width, reduced_motion="reduce")
+def test_it_fits_every_width_and_no_words_overlap(url, opened, boxes, apart, shot, width):
+    page = opened(url, width=width, reduced_motion="reduce")
     for card in NAMES:
         for point in POINTS:
             choose(page, card, point.name)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-            texts = boxes(page, ".tk-drawing svg text:not(:empty)")
-            for at, (left, top, right, bottom) in enumerate(texts):
-                assert 0 <= left < right <= width
-                for other in texts[:at]:
-                    apart = right <= other[0] or other[2] <= left
-                    assert apart or bottom <= other[1] + 3 or other[3] <= top + 3
+            apart(boxes(page, ".tk-drawing svg text:not(:empty)"), width, down=3)
             for left, _, right, _ in boxes(page, ".tk-mark"):
                 assert 0 <= left < right <= width
             written = page.locator(".tk-now .tk-name").all_text_contents()
@@ -329,26 +292,11 @@ def test_it_fits_every_width_and_no_words_overlap(url, visit, shot, width):
     page.wait_for_function("document.querySelector('.tk-plot > svg').clientWidth > 500")
 
 
-def roofs_seen(page):
-    """How many roofs are drawn on the way to another card's."""
-    return page.evaluate(
-        """async () => {
-            const choice = document.querySelector("select");
-            choice.value = "4";
-            choice.dispatchEvent(new Event("change"));
-            const seen = new Set();
-            for (let at = 0; at < 40; at++) {
-                await new Promise(requestAnimationFrame);
-                seen.add(document.querySelector(".tk-plot .tk-roof").getAttribute("d"));
-            }
-            return seen.size;
-        }"""
-    )
-
-
-def test_nothing_moves_for_readers_who_want_no_motion(url, visit):
-    assert roofs_seen(opened(visit, url, reduced_motion="reduce")) == 1
-    assert roofs_seen(opened(visit, url, reduced_motion="no-preference")) > 2
+def test_nothing_moves_for_readers_who_want_no_motion(url, opened, looks):
+    act = "$('select').value = 4; $('select').dispatchEvent(new Event('change'))"
+    look = "$('.tk-plot .tk-roof').getAttribute('d')"
+    assert looks(opened(url, reduced_motion="reduce"), act, look) == 1
+    assert looks(opened(url, reduced_motion="no-preference"), act, look) > 2
 
 
 def test_words_of_another_language_need_no_code(roofline, publish, visit):

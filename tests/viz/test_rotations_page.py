@@ -18,24 +18,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 METHODS = ["as trained", "interpolation", "NTK-aware", "YaRN"]
 FIRST = {"position": 16_384, "method": 0, "factor": 1}
 MODULE = "const js = await import('../_static/toolkit/rotations.js');"
+DRAWN = ".tk-dial"
 
 
 @pytest.fixture
 def url(rotations, publish):
     return publish(rotations.html())
-
-
-def alive(page):
-    page.locator(".tk-alive .tk-dial").first.wait_for()
-    return page
-
-
-def opened(visit, url, **options):
-    """The page past the guess."""
-    page = alive(visit(url, reduced_motion="reduce", **options))
-    page.get_by_role("button", name="Skip", exact=True).click()
-    page.get_by_role("slider", name="position").wait_for()
-    return page
 
 
 def link(page, widget, **state):
@@ -50,11 +38,6 @@ def cells(page, selector="details tbody tr"):
     return page.locator(selector).evaluate_all(
         "rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
     )
-
-
-def label(page):
-    """The picture's text alternative."""
-    return page.locator(".tk-dials > svg").get_attribute("aria-label")
 
 
 def clockwise(page):
@@ -113,8 +96,8 @@ def test_the_sliders_stops_rise_to_the_longest_by_way_of_every_multiple(url, vis
     assert len(found[0]) < 140
 
 
-def test_the_first_reveal_waits_for_a_guess(url, visit, value, rotations):
-    page = alive(visit(url))
+def test_the_first_reveal_waits_for_a_guess(url, alive, label, value, rotations):
+    page = alive(url)
     assert not page.locator(".tk-picture").is_visible()
     asked = page.locator(".tk-ask").inner_text()
     assert "up to 8,192 positions" in asked
@@ -136,8 +119,8 @@ def test_the_first_reveal_waits_for_a_guess(url, visit, value, rotations):
     page.get_by_role("status").get_by_text(told).wait_for(state="attached")
 
 
-def test_every_choice_shows_what_python_has(url, visit, value, rotations, dials):
-    page = opened(visit, url)
+def test_every_choice_shows_what_python_has(url, opened, label, value, rotations, dials):
+    page = opened(url, reduced_motion="reduce")
     for state in (
         FIRST,
         {"position": 8192, "method": 0, "factor": 0},
@@ -174,8 +157,8 @@ def test_every_choice_shows_what_python_has(url, visit, value, rotations, dials)
         assert value(page, "base β") == "–".join(bases)
 
 
-def test_arcs_are_drawn_as_far_as_training_went_and_what_is_new_after_them(url, visit, rotations):
-    page = opened(visit, url)
+def test_arcs_are_drawn_as_far_as_training_went_and_what_is_new_after_them(url, opened, rotations):
+    page = opened(url, reduced_motion="reduce")
     covers = """(path, points) => {
         const r = path.ownerSVGElement.querySelector(".tk-rim").r.baseVal.value / 2;
         return points.map((at) =>
@@ -194,8 +177,8 @@ def test_arcs_are_drawn_as_far_as_training_went_and_what_is_new_after_them(url, 
         assert new == ((points > arc) & (points < turned)).tolist()
 
 
-def test_the_controls_move_it(url, visit, value):
-    page = opened(visit, url)
+def test_the_controls_move_it(url, opened, value):
+    page = opened(url, reduced_motion="reduce")
     slider = page.get_by_role("slider", name="position")
     slider.fill(slider.get_attribute("max"))
     assert page.locator(".tk-steps output").inner_text() == "65,536 = 8 × trained"
@@ -215,8 +198,8 @@ def test_the_controls_move_it(url, visit, value):
     assert set(clockwise(page)) == {0}
 
 
-def test_the_keyboard_does_it_all(url, visit):
-    page = alive(visit(url))
+def test_the_keyboard_does_it_all(url, alive):
+    page = alive(url)
     for key in ("Tab", "ArrowRight", "Tab", "Enter"):
         page.keyboard.press(key)
     assert page.locator(".tk-remark").inner_text().startswith("You guessed 17.")
@@ -237,8 +220,8 @@ def test_the_keyboard_does_it_all(url, visit):
     assert page.get_by_role("radio", name="interpolation").is_checked()
 
 
-def test_play_goes_to_the_end_and_can_be_paused(url, visit):
-    page = opened(visit, url)
+def test_play_goes_to_the_end_and_can_be_paused(url, opened):
+    page = opened(url, reduced_motion="reduce")
     page.clock.install()
     slider = page.get_by_role("slider", name="position")
     last = int(slider.get_attribute("max"))
@@ -255,8 +238,8 @@ def test_play_goes_to_the_end_and_can_be_paused(url, visit):
     assert slider.input_value() == "0"
 
 
-def test_a_dial_tells_of_itself(url, visit, rotations):
-    page = opened(visit, url)
+def test_a_dial_tells_of_itself(url, opened, rotations):
+    page = opened(url, reduced_motion="reduce")
     caption = page.locator(".tk-caption")
     assert caption.inner_text() == "Point at a dial for its numbers."
     page.locator("[data-dial='24']").hover()
@@ -281,8 +264,8 @@ def test_a_dial_tells_of_itself(url, visit, rotations):
     assert caption.inner_text() == "Point at a dial for its numbers."
 
 
-def test_a_link_carries_the_state(url, visit, rotations):
-    page = alive(visit(f"{url}#{rotations.id}.position=20000&method=3&factor=2&dial=31"))
+def test_a_link_carries_the_state(url, alive, rotations):
+    page = alive(f"{url}#{rotations.id}.position=20000&method=3&factor=2&dial=31")
     page.locator(".tk-steps output").get_by_text("20,000 = 2.44 × trained").wait_for()
     assert page.get_by_role("radio", name="YaRN").is_checked()
     assert page.get_by_role("radio", name="× 4").is_checked()
@@ -291,12 +274,12 @@ def test_a_link_carries_the_state(url, visit, rotations):
     page.wait_for_url(f"**#{rotations.id}.position=20001&method=3&factor=2&dial=31")
     page.evaluate(f"location.hash = '{rotations.id}.position=99999999&method=9&factor=9&dial=99'")
     page.wait_for_url(f"**#{rotations.id}.position=65536&method=3&factor=3&dial=31")
-    page = alive(visit(f"{url}#{rotations.id}.revealed=1&position=x"))
+    page = alive(f"{url}#{rotations.id}.revealed=1&position=x")
     assert page.get_by_role("button", name="Skip", exact=True).is_visible()
 
 
-def test_the_table_gives_the_same_data(url, visit, rotations, dials):
-    page = opened(visit, url)
+def test_the_table_gives_the_same_data(url, opened, rotations, dials):
+    page = opened(url, reduced_motion="reduce")
     page.get_by_text("The same data as a table").click()
     page.locator("details tbody tr").first.wait_for()
     link(page, rotations, position=14_000, method=2, factor=1)
@@ -321,9 +304,9 @@ def test_the_table_gives_the_same_data(url, visit, rotations, dials):
     assert {row[-1] for row in expected} == {"yes", "no"}
 
 
-def test_hands_swing_only_for_readers_who_want_motion(url, visit):
+def test_hands_swing_only_for_readers_who_want_motion(url, alive):
     for motion in ("reduce", "no-preference"):
-        page = alive(visit(url, reduced_motion=motion))
+        page = alive(url, reduced_motion=motion)
         page.get_by_role("button", name="Skip", exact=True).click()
         page.wait_for_timeout(1200)
         seen = page.evaluate(
@@ -346,9 +329,9 @@ def test_hands_swing_only_for_readers_who_want_motion(url, visit):
 
 
 def test_the_theme_is_followed_at_once_and_nothing_serious_for_accessibility(
-    url, visit, rgb, shot, serious_faults
+    url, alive, rgb, shot, serious_faults
 ):
-    page = alive(visit(url, reduced_motion="reduce"))
+    page = alive(url, reduced_motion="reduce")
     assert serious_faults(page) == []
     page.get_by_role("button", name="Skip", exact=True).click()
     page.locator("[data-dial='21']").click()
@@ -372,8 +355,8 @@ def test_the_theme_is_followed_at_once_and_nothing_serious_for_accessibility(
     assert page.locator(".tk-picture svg").is_visible()
 
 
-def test_it_fits_every_width(url, visit, shot):
-    page = opened(visit, url)
+def test_it_fits_every_width(url, opened, shot):
+    page = opened(url, reduced_motion="reduce")
     for fold in page.locator("summary").all():
         fold.click()
     for width in (1200, 820, 400, 320):
@@ -407,9 +390,9 @@ def test_words_of_another_language_need_no_code(rotations, publish, visit):
     assert not re.search(r"[A-Za-z]{3,}", re.sub(r"<\w+>", "", said))
 
 
-def test_two_widgets_on_a_page_keep_apart(dials, publish, visit):
+def test_two_widgets_on_a_page_keep_apart(dials, publish, alive):
     pair = [Rotations(dials), Rotations(dials)]
-    page = alive(visit(publish("".join(widget.html() for widget in pair))))
+    page = alive(publish("".join(widget.html() for widget in pair)))
     for widget in pair:
         page.locator(f"#{widget.id}").get_by_role("button", name="Skip", exact=True).click()
     page.locator(f"#{pair[1].id}").get_by_role("radio", name="YaRN").check()

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ENGLISH, CHINESE, SHORT = range(3)
 MODULE = "const js = await import('../_static/toolkit/segmentation.js');"
+DRAWN = ".tk-lattice > svg > svg"
 
 
 @pytest.fixture
@@ -27,20 +28,7 @@ def url(segmentation, publish):
     return publish(segmentation.html())
 
 
-def alive(page):
-    page.locator(".tk-alive .tk-lattice > svg > svg").first.wait_for()
-    return page
-
-
-def skip_guess(page):
-    page.get_by_role("button", name="Skip", exact=True).click()
-    page.get_by_role("slider", name="step").wait_for()
-    return page
-
-
-def opened(visit, url, sentence=ENGLISH, tokenizer=0, **options):
-    """The page past the guess, with a sentence and a tokenizer chosen."""
-    page = skip_guess(alive(visit(url, **options)))
+def choose(page, sentence=ENGLISH, tokenizer=0):
     page.get_by_role("combobox", name="sentence").select_option(str(sentence))
     page.get_by_role("radio").nth(tokenizer).check()
     return page
@@ -48,11 +36,6 @@ def opened(visit, url, sentence=ENGLISH, tokenizer=0, **options):
 
 def slide(page, name, value):
     page.get_by_role("slider", name=name).fill(str(value))
-
-
-def label(page):
-    """The picture's text alternative."""
-    return page.locator(".tk-lattice > svg").get_attribute("aria-label")
 
 
 def columns(lattice):
@@ -261,19 +244,11 @@ def test_the_browser_spells_pieces_as_python_does(url, visit):
     assert said == [spelled(piece) for piece in some]
 
 
-def test_it_replaces_the_picture(url, visit):
-    page = alive(visit(url))
-    assert not page.locator(".tk-picture").is_visible()
-    name = page.locator(".tk-widget").get_attribute("aria-label")
+def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(
+    url, replaced_picture
+):
+    name = replaced_picture(url)
     assert name == "Where does a tokenizer cut, and why there?"
-
-
-def test_without_scripts_and_in_print_the_picture_stands_in(url, visit):
-    assert visit(url, java_script_enabled=False).locator(".tk-picture svg").is_visible()
-    page = alive(visit(url))
-    page.emulate_media(media="print")
-    assert page.locator(".tk-picture svg").is_visible()
-    assert not page.locator(".tk-widget").is_visible()
 
 
 def row(page, look):
@@ -291,8 +266,8 @@ def bare(spelt):
     return [re.sub(r"^<([0-9a-f ]+)>$", r"\1", one).replace(" ", "") for one in spelt]
 
 
-def test_at_first_sight_one_cut_is_shown_and_the_others_are_guessed(url, visit, lattices):
-    page = alive(visit(url))
+def test_at_first_sight_one_cut_is_shown_and_the_others_are_guessed(url, alive, label, lattices):
+    page = alive(url)
     first, counts = lattices[0], [len(one.best) for one in lattices[:3]]
     asked = page.locator(".tk-ask").inner_text()
     assert asked.startswith(f"BPE cuts this sentence into {counts[0]} tokens.")
@@ -317,10 +292,10 @@ def test_at_first_sight_one_cut_is_shown_and_the_others_are_guessed(url, visit, 
     )
 
 
-def test_those_that_need_as_few_are_named_together(lattice, publish, visit):
+def test_those_that_need_as_few_are_named_together(lattice, publish, alive):
     vocabulary = {bytes([byte]): -3.0 for byte in range(256)}
     same = [lattice(kind, b"abc", vocabulary) for kind in ("BPE", "Unigram", "BytePiece")]
-    page = alive(visit(publish(Segmentation(same).html())))
+    page = alive(publish(Segmentation(same).html()))
     page.get_by_role("button", name="BPE", exact=True).click()
     told = "You guessed BPE. The fewest are 3 tokens, by BPE & Unigram & BytePiece."
     assert page.locator(".tk-remark").inner_text() == told
@@ -328,8 +303,8 @@ def test_those_that_need_as_few_are_named_together(lattice, publish, visit):
     assert [slider.get_attribute(end) for end in ("min", "max")] == ["0", "0"]  # nothing merges
 
 
-def test_with_one_tokenizer_nothing_is_asked(lattices, publish, visit):
-    page = alive(visit(publish(Segmentation(lattices[1::3]).html())))
+def test_with_one_tokenizer_nothing_is_asked(lattices, publish, alive):
+    page = alive(publish(Segmentation(lattices[1::3]).html()))
     page.get_by_role("slider", name="step").wait_for()
     assert "fewest" not in page.locator(".tk-bars").inner_text()
 
@@ -337,9 +312,9 @@ def test_with_one_tokenizer_nothing_is_asked(lattices, publish, visit):
 @pytest.mark.parametrize("sentence", [ENGLISH, CHINESE, SHORT])
 @pytest.mark.parametrize("tokenizer", [0, 1, 2])
 def test_every_choice_shows_what_python_has(
-    url, visit, value, lattices, segmentation, sentence, tokenizer
+    url, opened, label, value, lattices, segmentation, sentence, tokenizer
 ):
-    page = opened(visit, url, sentence, tokenizer)
+    page = choose(opened(url), sentence, tokenizer)
     lattice = lattices[3 * sentence + tokenizer]
     segmentation.sentence, segmentation.tokenizer = sentence, tokenizer
     assert row(page, "chosen") == bare(pieces(lattice, lattice.best))
@@ -358,8 +333,8 @@ def test_every_choice_shows_what_python_has(
     assert letters == list(lattice.text.decode().replace(" ", "␣"))
 
 
-def test_ways_are_counted(url, visit, value, lattices):
-    page = opened(visit, url, SHORT, 1)
+def test_ways_are_counted(url, opened, value, lattices):
+    page = choose(opened(url), SHORT, 1)
     every = len(ways(lattices[7], len(lattices[7].text)))
     assert value(page, "ways to cut it") == str(every)
     page.get_by_role("combobox", name="sentence").select_option(str(ENGLISH))
@@ -373,9 +348,9 @@ def test_ways_are_counted(url, visit, value, lattices):
 
 @pytest.mark.parametrize(("sentence", "step"), [(SHORT, 5), (ENGLISH, 14), (CHINESE, 12)])
 def test_a_step_of_viterbi_shows_what_ends_there_and_what_wins(
-    url, visit, lattices, sentence, step
+    url, opened, label, lattices, sentence, step
 ):
-    page = opened(visit, url, sentence, 1)
+    page = choose(opened(url), sentence, 1)
     slide(page, "step", step)
     lattice = lattices[3 * sentence + 1]
     best = [0.0]
@@ -403,8 +378,8 @@ def test_a_step_of_viterbi_shows_what_ends_there_and_what_wins(
     assert page.locator(".tk-lattice .tk-node").count() == 1
 
 
-def test_the_end_is_followed_back_piece_by_piece(url, visit, lattices):
-    page = opened(visit, url, SHORT, 1)
+def test_the_end_is_followed_back_piece_by_piece(url, opened, lattices):
+    page = choose(opened(url), SHORT, 1)
     lattice = lattices[7]
     n, expected = len(lattice.text), pieces(lattice, lattice.best)
     for back in range(1, len(expected)):
@@ -419,8 +394,8 @@ def test_the_end_is_followed_back_piece_by_piece(url, visit, lattices):
     assert page.locator(".tk-now").count() == 0
 
 
-def test_a_step_of_bpe_is_a_merge(url, visit, lattices):
-    page = opened(visit, url, SHORT, 0)
+def test_a_step_of_bpe_is_a_merge(url, opened, lattices):
+    page = choose(opened(url), SHORT, 0)
     lattice = lattices[6]
     steps = len(lattice.merges)
     slide(page, "step", 0)
@@ -442,8 +417,8 @@ def test_a_step_of_bpe_is_a_merge(url, visit, lattices):
         assert row(page, "joined") == ["".join(inside)]
 
 
-def test_bpe_draws_nothing_and_says_why(url, visit):
-    page = opened(visit, url, ENGLISH, 0)
+def test_bpe_draws_nothing_and_says_why(url, opened):
+    page = choose(opened(url), ENGLISH, 0)
     alpha = page.get_by_role("slider", name="α")
     assert alpha.is_disabled()
     assert alpha.get_attribute("aria-describedby")
@@ -478,8 +453,10 @@ def drawn_by_python(lattice, alpha, draws):
 
 
 @pytest.mark.parametrize(("sentence", "alpha"), [(SHORT, 60), (SHORT, 0), (ENGLISH, 40)])
-def test_alpha_draws_cuts_and_tells_their_shares(url, visit, value, lattices, sentence, alpha):
-    page = opened(visit, url, sentence, 1, reduced_motion="reduce")
+def test_alpha_draws_cuts_and_tells_their_shares(
+    url, opened, label, value, lattices, sentence, alpha
+):
+    page = choose(opened(url, reduced_motion="reduce"), sentence, 1)
     slide(page, "α", alpha)
     lattice = lattices[3 * sentence + 1]
     paths, log_sum = drawn_by_python(lattice, alpha / 100, 201)
@@ -519,8 +496,8 @@ def test_alpha_draws_cuts_and_tells_their_shares(url, visit, value, lattices, se
     check(100)
 
 
-def test_a_cut_of_the_tally_is_shown_when_it_is_chosen(url, visit):
-    page = opened(visit, url, SHORT, 1, reduced_motion="reduce")
+def test_a_cut_of_the_tally_is_shown_when_it_is_chosen(url, opened):
+    page = choose(opened(url, reduced_motion="reduce"), SHORT, 1)
     slide(page, "α", 30)
     for at in (2, 0):
         cut = page.locator(".tk-cut").nth(at)
@@ -531,8 +508,8 @@ def test_a_cut_of_the_tally_is_shown_when_it_is_chosen(url, visit):
         assert page.evaluate("document.activeElement.innerText") == text
 
 
-def test_bars_are_filled_by_their_share_of_the_draws(url, visit, lattices):
-    page = opened(visit, url, SHORT, 1)
+def test_bars_are_filled_by_their_share_of_the_draws(url, opened, lattices):
+    page = choose(opened(url), SHORT, 1)
     slide(page, "α", 50)
     paths, _ = drawn_by_python(lattices[7], 0.5, 100)
     used = Counter(edge for path in paths for edge in path)
@@ -546,16 +523,16 @@ def test_bars_are_filled_by_their_share_of_the_draws(url, visit, lattices):
         assert opacity == pytest.approx(0.1 + 0.32 * used[edge] / 100, abs=6e-4)
 
 
-def test_draw_at_the_best_lowers_alpha_first(url, visit, value):
-    page = opened(visit, url, SHORT, 2, reduced_motion="reduce")
+def test_draw_at_the_best_lowers_alpha_first(url, opened, value):
+    page = choose(opened(url, reduced_motion="reduce"), SHORT, 2)
     assert page.locator(".tk-sampler output").inner_text() == "best"
     page.get_by_role("button", name="Draw one more").click()
     assert page.locator(".tk-sampler output").inner_text() == "0.2"
     assert value(page, "draws") == "100"
 
 
-def test_a_step_ends_the_drawing_and_alpha_the_steps(url, visit):
-    page = opened(visit, url, SHORT, 1)
+def test_a_step_ends_the_drawing_and_alpha_the_steps(url, opened):
+    page = choose(opened(url), SHORT, 1)
     slide(page, "α", 30)
     slide(page, "step", 4)
     assert page.locator(".tk-drawn").count() == 0
@@ -566,8 +543,8 @@ def test_a_step_ends_the_drawing_and_alpha_the_steps(url, visit):
     assert page.locator(".tk-now").count() == 0
 
 
-def test_the_keyboard_does_it_all(url, visit, lattices):
-    page = alive(visit(url))
+def test_the_keyboard_does_it_all(url, alive, lattices):
+    page = alive(url)
     for key in ("Tab", "Tab", "Enter"):  # the second guess
         page.keyboard.press(key)
     assert page.locator(".tk-remark").inner_text().startswith("You guessed Unigram.")
@@ -595,16 +572,16 @@ def test_the_keyboard_does_it_all(url, visit, lattices):
     assert page.locator(".tk-sampler output").inner_text() == "1"
 
 
-def test_arrow_keys_wait_for_the_guess(url, visit):
-    page = alive(visit(url))
+def test_arrow_keys_wait_for_the_guess(url, alive):
+    page = alive(url)
     page.locator(".tk-lattice").focus()
     page.keyboard.press("ArrowLeft")
     assert page.get_by_role("button", name="Skip", exact=True).is_visible()
     assert page.locator(".tk-now").count() == 0
 
 
-def test_play_goes_to_the_end_and_can_be_paused(url, visit, lattices):
-    page = skip_guess(alive(visit(url)))
+def test_play_goes_to_the_end_and_can_be_paused(url, opened, lattices):
+    page = opened(url)
     page.clock.install()
     page.get_by_role("combobox", name="sentence").select_option(str(SHORT))
     slider = page.get_by_role("slider", name="step")
@@ -621,8 +598,8 @@ def test_play_goes_to_the_end_and_can_be_paused(url, visit, lattices):
     assert page.get_by_role("button", name="Play").is_visible()
 
 
-def test_pointing_at_a_bar_tells_of_its_piece(url, visit, lattices):
-    page = opened(visit, url, ENGLISH, 1)
+def test_pointing_at_a_bar_tells_of_its_piece(url, opened, lattices):
+    page = choose(opened(url), ENGLISH, 1)
     lattice = lattices[1]
     edge = int(lattice.best[np.argmax(lattice.ends[lattice.best] - lattice.starts[lattice.best])])
     caption = page.locator(".tk-caption")
@@ -644,8 +621,8 @@ def test_pointing_at_a_bar_tells_of_its_piece(url, visit, lattices):
     assert caption.inner_text() == f"{expected} In {share} of the draws."
 
 
-def test_a_link_carries_the_state(url, visit, segmentation, lattices):
-    page = alive(visit(f"{url}#{segmentation.id}.sentence=2&tokenizer=1&step=5"))
+def test_a_link_carries_the_state(url, alive, label, segmentation):
+    page = alive(f"{url}#{segmentation.id}.sentence=2&tokenizer=1&step=5")
     slider = page.get_by_role("slider", name="step")
     slider.wait_for()
     assert slider.input_value() == "5"
@@ -671,21 +648,21 @@ def test_a_link_carries_the_state(url, visit, segmentation, lattices):
     ],
 )
 def test_a_link_that_does_not_fit_is_corrected_in_the_address(
-    url, visit, segmentation, asked, given
+    url, alive, segmentation, asked, given
 ):
-    page = alive(visit(f"{url}#{segmentation.id}.{asked}"))
+    page = alive(f"{url}#{segmentation.id}.{asked}")
     page.wait_for_url(f"**/page.html#{segmentation.id}.{given}")
     page.get_by_role("slider", name="step").wait_for()
 
 
 @pytest.mark.parametrize("state", ["step=x&nonsense=1", "revealed=1", "="])
-def test_a_link_carries_nothing_but_what_is_meant_to_be_linked(url, visit, segmentation, state):
-    page = alive(visit(f"{url}#{segmentation.id}.{state}"))
+def test_a_link_carries_nothing_but_what_is_meant_to_be_linked(url, alive, segmentation, state):
+    page = alive(f"{url}#{segmentation.id}.{state}")
     assert page.get_by_role("button", name="Skip", exact=True).is_visible()
 
 
-def test_a_page_says_that_one_can_type_elsewhere(lattices, cut, publish, visit):
-    page = skip_guess(alive(visit(publish(Segmentation(lattices, cut).html()))))
+def test_a_page_says_that_one_can_type_elsewhere(lattices, cut, publish, opened):
+    page = opened(publish(Segmentation(lattices, cut).html()))
     assert page.get_by_text("In JupyterLab you can type any text.").is_visible()
     assert page.locator("input[type=text]").count() == 0
     options = page.locator("select option").all_inner_texts()
@@ -705,8 +682,8 @@ def test_two_widgets_on_a_page_keep_apart(lattices, publish, visit):
     assert page.locator(f"#{pair[0].id}").get_by_role("radio").nth(0).is_checked()
 
 
-def test_the_table_gives_the_same_data(url, visit, lattices):
-    page = opened(visit, url, SHORT, 1)
+def test_the_table_gives_the_same_data(url, opened, lattices):
+    page = choose(opened(url), SHORT, 1)
     page.get_by_text("The same data as a table").click()
     table = page.locator("details table")
     assert table.locator("th").all_inner_texts() == [
@@ -739,8 +716,8 @@ def test_the_table_gives_the_same_data(url, visit, lattices):
     )
 
 
-def test_the_theme_is_followed_at_once(url, visit, rgb, shot):
-    page = opened(visit, url, CHINESE, 1, reduced_motion="reduce")
+def test_the_theme_is_followed_at_once(url, opened, rgb, shot):
+    page = choose(opened(url, reduced_motion="reduce"), CHINESE, 1)
     slide(page, "α", 40)
     light, dark = tokens()["hit"]
     stroke = "getComputedStyle(document.querySelector('.tk-lattice .tk-chosen rect')).stroke"
@@ -770,9 +747,9 @@ def counted_while_drawing(page):
     )
 
 
-def test_nothing_moves_for_readers_who_want_no_motion(url, visit):
+def test_nothing_moves_for_readers_who_want_no_motion(url, opened):
     for motion in ("reduce", "no-preference"):
-        page = opened(visit, url, SHORT, 1, reduced_motion=motion)
+        page = choose(opened(url, reduced_motion=motion), SHORT, 1)
         slide(page, "α", 40)
         seen = counted_while_drawing(page)
         assert seen[-1] == "200"
@@ -781,11 +758,11 @@ def test_nothing_moves_for_readers_who_want_no_motion(url, visit):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("state", ["asked", "bpe", "step", "drawn"])
-def test_nothing_serious_for_accessibility(url, visit, serious_faults, theme, state):
-    page = alive(visit(url))
+def test_nothing_serious_for_accessibility(url, alive, serious_faults, theme, state):
+    page = alive(url)
     page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     if state != "asked":
-        skip_guess(page)
+        page.get_by_role("button", name="Skip", exact=True).click()
         page.get_by_role("radio").nth(0 if state == "bpe" else 1).check()
         for fold in page.locator("summary").all():
             fold.click()
@@ -800,8 +777,8 @@ def test_nothing_serious_for_accessibility(url, visit, serious_faults, theme, st
 
 @pytest.mark.parametrize("width", [320, 400, 820, 1200])
 @pytest.mark.parametrize("sentence", [ENGLISH, CHINESE])
-def test_it_fits_every_width(url, visit, shot, lattices, width, sentence):
-    page = opened(visit, url, sentence, 1, width=width, reduced_motion="reduce")
+def test_it_fits_every_width(url, opened, shot, width, sentence):
+    page = choose(opened(url, width=width, reduced_motion="reduce"), sentence, 1)
     slide(page, "α", 30)
     for fold in page.locator("summary").all():
         fold.click()
@@ -832,8 +809,8 @@ def test_it_fits_every_width(url, visit, shot, lattices, width, sentence):
 
 
 @pytest.mark.parametrize("width", [320, 1200])
-def test_lines_break_between_characters_and_each_piece_is_there(url, visit, lattices, width):
-    page = opened(visit, url, CHINESE, 1, width=width)
+def test_lines_break_between_characters_and_each_piece_is_there(url, opened, lattices, width):
+    page = choose(opened(url, width=width), CHINESE, 1)
     lines = page.locator(".tk-lattice > svg > svg").evaluate_all(
         "lines => lines.map((line) => [...line.querySelectorAll('.tk-byte')]"
         ".map((cell) => parseInt(cell.textContent, 16)))"

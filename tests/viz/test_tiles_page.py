@@ -17,6 +17,7 @@ from toolkit.viz.tiles_picture import tile_name
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 MODULE = "const js = await import('../_static/toolkit/tiles.js');"
+DRAWN = ".tk-hbm > svg .tk-frame"
 
 
 @pytest.fixture
@@ -24,26 +25,8 @@ def url(tiles, publish):
     return publish(tiles.html())
 
 
-def alive(page):
-    page.locator(".tk-alive .tk-hbm > svg .tk-frame").first.wait_for()
-    return page
-
-
-def opened(visit, url, **options):
-    """The page past the guess."""
-    page = alive(visit(url, **options))
-    page.get_by_role("button", name="Skip", exact=True).click()
-    page.get_by_role("slider", name="step").wait_for()
-    return page
-
-
 def slide(page, name, value):
     page.get_by_role("slider", name=name).fill(str(value))
-
-
-def label(page):
-    """The picture's text alternative."""
-    return page.locator(".tk-hbm > svg").get_attribute("aria-label")
 
 
 def at(page):
@@ -53,14 +36,6 @@ def at(page):
 
 def now(page):
     return page.locator(".tk-now").inner_text().replace(GAP, " ").strip()
-
-
-def boxes(page, selector):
-    """Left, top, right and bottom of every element in CSS pixels."""
-    return page.locator(selector).evaluate_all(
-        "nodes => nodes.map((node) => { const b = node.getBoundingClientRect();"
-        " return [b.left, b.top, b.right, b.bottom]; })"
-    )
 
 
 def random_trace(seed):
@@ -111,19 +86,15 @@ def test_the_closed_forms_are_pythons(url, visit):
     ]
 
 
-def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(url, visit):
-    assert visit(url, java_script_enabled=False).locator(".tk-picture svg").is_visible()
-    page = alive(visit(url))
-    assert not page.locator(".tk-picture").is_visible()
-    name = page.locator(".tk-widget").get_attribute("aria-label")
+def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(
+    url, replaced_picture
+):
+    name = replaced_picture(url)
     assert name == "What does a kernel move, and what does it keep on chip?"
-    page.emulate_media(media="print")
-    assert page.locator(".tk-picture svg").is_visible()
-    assert not page.locator(".tk-widget").is_visible()
 
 
-def test_the_guess_comes_first_and_is_compared(url, visit):
-    page = alive(visit(url))
+def test_the_guess_comes_first_and_is_compared(url, alive, label):
+    page = alive(url)
     assert page.locator(".tk-ask").inner_text().replace(GAP, " ") == (
         "K has 65.5 kB, and the run has 4 programs. How many times over do they read K from HBM, "
         "all together?"
@@ -148,14 +119,14 @@ def test_the_guess_comes_first_and_is_compared(url, visit):
     page.get_by_role("button", name="Forward").click()
     assert page.locator(".tk-remark").inner_text() == ""
 
-    again = alive(visit(url))
+    again = alive(url)
     again.get_by_role("button", name="2.5 times", exact=True).click()
     told = again.locator(".tk-remark").inner_text().replace(GAP, " ")
     assert told == "Right, K is read 2.5 times: 164 kB of loads for 65.5 kB."
 
 
-def test_every_step_shows_what_python_says(url, visit, value, tiles, flash):
-    page = opened(visit, url)
+def test_every_step_shows_what_python_says(url, opened, label, value, tiles, flash):
+    page = opened(url)
     trace = flash()
     lines = trace.source.splitlines()
     moved = computed = 0
@@ -193,8 +164,8 @@ def shown(page, tensor):
     )
 
 
-def test_tiles_are_drawn_as_they_were_touched(url, visit):
-    page = opened(visit, url)
+def test_tiles_are_drawn_as_they_were_touched(url, opened, boxes):
+    page = opened(url)
     slide(page, "step", 21)  # program 2 loads its second k
     assert "loads V[0:64, :]" in now(page)
     assert shown(page, 0) == {
@@ -214,9 +185,9 @@ def test_tiles_are_drawn_as_they_were_touched(url, visit):
     assert heights == pytest.approx([heights[0]] * 5)
 
 
-def test_dimensions_before_the_last_two_follow_the_program(flash, publish, visit):
+def test_dimensions_before_the_last_two_follow_the_program(flash, publish, opened):
     trace = flash(heads=2)
-    page = opened(visit, publish(Tiles(trace).html()))
+    page = opened(publish(Tiles(trace).html()))
     names = page.locator(".tk-name")
     assert names.all_text_contents() == ["Q[0]", "K[0]", "V[0]", "O[0]", "L"]
     slide(page, "program", 3)
@@ -240,8 +211,8 @@ def cells(page, name):
     )
 
 
-def test_the_map_shows_who_visits_and_what_is_skipped(url, visit):
-    page = opened(visit, url)
+def test_the_map_shows_who_visits_and_what_is_skipped(url, opened, boxes):
+    page = opened(url)
     assert (len(cells(page, "done")), len(cells(page, "ahead"))) == (0, 10)
     slide(page, "program", 2)
     done, ahead = cells(page, "done"), cells(page, "ahead")
@@ -279,8 +250,8 @@ def test_the_map_shows_who_visits_and_what_is_skipped(url, visit):
     assert told == "K, 256 × 64, 65.5 kB: 164 kB read and 0 B written so far."
 
 
-def test_arrow_keys_step_and_choose_the_program(url, visit):
-    page = opened(visit, url)
+def test_arrow_keys_step_and_choose_the_program(url, opened):
+    page = opened(url)
     for place in (".tk-hbm", ".tk-scroll"):
         slide(page, "step", 0)
         page.locator(place).focus()
@@ -302,42 +273,27 @@ def test_arrow_keys_step_and_choose_the_program(url, visit):
     assert at(page) == 1
 
 
-def test_it_plays_to_the_end_and_from_there_anew(publish, visit, flash):
-    page = opened(visit, publish(Tiles(flash(seq=128)).html()))
-    page.clock.install()
-    play = page.get_by_role("button", name="Play")
-    play.click()
-    page.clock.run_for(3000)
-    page.get_by_role("button", name="Pause").click()
-    paused = at(page)
-    assert 0 < paused < 17
-    page.clock.run_for(3000)
-    assert at(page) == paused
-    play.click()
-    page.clock.run_for(20_000)
-    assert at(page) == 17
-    assert page.get_by_role("button", name="Forward").is_disabled()
-    play.click()
-    page.clock.run_for(2000)
-    assert 0 < at(page) < 17
+def test_it_plays_to_the_end_and_from_there_anew(publish, opened, plays, flash):
+    page = opened(publish(Tiles(flash(seq=128)).html()))
+    plays(page, at, last=17)
 
 
-def test_a_link_holds_the_step_and_bends_what_can_not_be(tiles, publish, visit):
+def test_a_link_holds_the_step_and_bends_what_can_not_be(tiles, publish, alive, opened, label):
     url = publish(tiles.html())
-    page = opened(visit, url)
+    page = opened(url)
     slide(page, "step", 12)
     page.get_by_role("combobox", name="Who visits").select_option(label="V")
     page.wait_for_url(f"**#{tiles.id}.step=12&tensor=2")
-    again = alive(visit(page.url))
+    again = alive(page.url)
     assert label(again) == label(page)
     assert again.get_by_role("combobox").input_value() == "2"
-    wrong = alive(visit(f"{url}#{tiles.id}.step=999&tensor=-3&x=1"))
+    wrong = alive(f"{url}#{tiles.id}.step=999&tensor=-3&x=1")
     assert at(wrong) == 51
     wrong.wait_for_url(f"**#{tiles.id}.step=51&tensor=0")
 
 
-def test_problems_are_marked_and_lead_to_their_access(publish, visit, flash):
-    page = alive(visit(publish(Tiles(flash(faulty=True)).html())))
+def test_problems_are_marked_and_lead_to_their_access(publish, alive, label, boxes, flash):
+    page = alive(publish(Tiles(flash(faulty=True)).html()))
     leads = page.locator(".tk-problems button")
     told = leads.all_text_contents()
     assert told[0].startswith("✕ race line 51: programs (0, 0, 0) and (1, 0, 0) both access L[64]")
@@ -360,13 +316,9 @@ def test_problems_are_marked_and_lead_to_their_access(publish, visit, flash):
     assert label(page).endswith("Problems found: 2.")
 
 
-def test_the_table_gives_the_same_data(url, visit, flash):
-    page = opened(visit, url)
-    page.get_by_text("The same data as a table").click()
-    page.locator("tbody tr").first.wait_for()
-    found = page.locator("details table").evaluate(
-        "table => [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent))"
-    )
+def test_the_table_gives_the_same_data(url, opened, table, flash):
+    page = opened(url)
+    found = table(page)
     assert found[0] == ["program", "step", "does", "tile, or M × N × K", "bytes", "FLOPs", "line"]
     trace = flash()
     shapes = {tensor.name: tensor.shape for tensor in trace.tensors}
@@ -379,10 +331,10 @@ def test_the_table_gives_the_same_data(url, visit, flash):
         ]  # fmt: skip
 
 
-def test_a_long_run_is_quick_and_its_table_says_where_it_stops(publish, visit, flash):
+def test_a_long_run_is_quick_and_its_table_says_where_it_stops(publish, opened, flash):
     trace = flash(seq=64 * 36, dim=16)
     assert 2500 < len(trace.accesses) < 4000
-    page = opened(visit, publish(Tiles(trace).html()))
+    page = opened(publish(Tiles(trace).html()))
     page.get_by_text("The same data as a table").click()
     last = page.locator("details tbody tr").last
     assert last.inner_text().strip() == f"the first 500 of {len(trace.accesses):,} accesses"
@@ -391,10 +343,10 @@ def test_a_long_run_is_quick_and_its_table_says_where_it_stops(publish, visit, f
     assert page.locator(".tk-drawing svg *").count() < 400
 
 
-def test_a_kernel_without_dots_and_one_with_masked_loads(publish, visit, value):
+def test_a_kernel_without_dots_and_one_with_masked_loads(publish, opened, label, value):
     widget = Tiles(replace(random_trace(3), vector_flops=12_000))
     assert not widget.revealed
-    page = opened(visit, publish(widget.html()))
+    page = opened(publish(widget.html()))
     for step, access in enumerate(widget.trace.accesses):
         slide(page, "step", step)
         widget.step = step
@@ -403,15 +355,15 @@ def test_a_kernel_without_dots_and_one_with_masked_loads(publish, visit, value):
             assert "nothing of" in now(page)
     without = [one for one in widget.trace.accesses if one.kind != "dot"]
     plain = Tiles(replace(widget.trace, accesses=tuple(without)))
-    page = opened(visit, publish(plain.html(), "plain"))
+    page = opened(publish(plain.html(), "plain"))
     assert value(page, "FLOPs") == f"12{GAP}k"
     assert value(page, "arithmetic intensity") == significant(plain.trace.intensity)
     assert page.locator(".tk-dot").count() == 0
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_themes_and_accessibility(visit, publish, flash, rgb, serious_faults, shot, theme):
-    page = alive(visit(publish(Tiles(flash(faulty=True)).html()), reduced_motion="reduce"))
+def test_themes_and_accessibility(alive, publish, flash, rgb, serious_faults, shot, theme):
+    page = alive(publish(Tiles(flash(faulty=True)).html()), reduced_motion="reduce")
     page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     assert serious_faults(page) == []
     shot(page, f"tiles-guess-{theme}", full_page=True)
@@ -438,18 +390,15 @@ def test_themes_and_accessibility(visit, publish, flash, rgb, serious_faults, sh
 
 @pytest.mark.parametrize("width", [320, 360, 560, 820, 1200])
 @pytest.mark.parametrize("heads", [1, 2])
-def test_it_fits_every_width_and_no_words_overlap(publish, visit, flash, shot, width, heads):
+def test_it_fits_every_width_and_no_words_overlap(
+    publish, opened, boxes, apart, flash, shot, width, heads
+):
     widget = Tiles(flash(heads=heads, faulty=heads == 1))
-    page = opened(visit, publish(widget.html()), width=width, reduced_motion="reduce")
+    page = opened(publish(widget.html()), width=width, reduced_motion="reduce")
     for step in (0, 4, 5, 24, 51):
         slide(page, "step", step)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        texts = boxes(page, ".tk-run svg text:not(:empty)")
-        for one, (left, top, right, bottom) in enumerate(texts):
-            assert 0 <= left < right <= width
-            for other in texts[:one]:
-                apart = right <= other[0] or other[2] <= left
-                assert apart or bottom <= other[1] + 1 or other[3] <= top + 1
+        apart(boxes(page, ".tk-run svg text:not(:empty)"), width)
         room = page.locator(".tk-hbm").bounding_box()
         for left, top, right, bottom in boxes(page, ".tk-frame"):
             assert room["x"] <= left < right <= room["x"] + room["width"]
@@ -459,7 +408,7 @@ def test_it_fits_every_width_and_no_words_overlap(publish, visit, flash, shot, w
     page.wait_for_function("document.querySelector('.tk-hbm > svg').clientWidth > 560")
 
 
-def test_a_vector_and_a_matrix_are_drawn_to_scale(publish, visit):
+def test_a_vector_and_a_matrix_are_drawn_to_scale(publish, alive, boxes):
     tensors = (
         TracedTensor("x", (4096,), "float32", 4),
         TracedTensor("w", (32, 1024), "float32", 4),
@@ -469,7 +418,7 @@ def test_a_vector_and_a_matrix_are_drawn_to_scale(publish, visit):
         Access((0, 0, 0), 1, "load", "w", ((0, 32), (512, 1024)), (), 1, 65536, 0, 2),
     )
     trace = KernelTrace("kernel", "", 1, (1, 1, 1), tensors, loads, (), 0)
-    page = alive(visit(publish(Tiles(trace).html())))
+    page = alive(publish(Tiles(trace).html()))
     (x0, top, x1, _), (w0, under, w1, _) = boxes(page, ".tk-frame")
     assert (x0, x1 - x0) == pytest.approx((w0, 4 * (w1 - w0)), abs=1)
     assert under > top
@@ -477,20 +426,10 @@ def test_a_vector_and_a_matrix_are_drawn_to_scale(publish, visit):
     assert (left - x0, right - x0) == pytest.approx(((x1 - x0) / 4, (x1 - x0) / 2), abs=2)
 
 
-def test_nothing_moves_by_itself(url, visit):
-    page = opened(visit, url, reduced_motion="no-preference")
-    looks = page.evaluate(
-        """async () => {
-            document.querySelector(".tk-steps button:nth-child(3)").click();
-            const seen = new Set();
-            for (let at = 0; at < 30; at++) {
-                await new Promise(requestAnimationFrame);
-                seen.add(document.querySelector(".tk-hbm > svg").innerHTML);
-            }
-            return seen.size;
-        }"""
-    )
-    assert looks == 1
+def test_nothing_moves_by_itself(url, opened, looks):
+    page = opened(url, reduced_motion="no-preference")
+    forward = "$('.tk-steps button:nth-child(3)').click()"
+    assert looks(page, forward, "$('.tk-hbm > svg').innerHTML") == 1
 
 
 def test_words_of_another_language_need_no_code(publish, visit, flash):
