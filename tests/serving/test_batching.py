@@ -10,6 +10,7 @@ from toolkit.serving.batching import (
     Continuous,
     Exponential,
     Fixed,
+    Request,
     Sarathi,
     Schedule,
     Trace,
@@ -134,6 +135,11 @@ def test_who_waits_for_the_first_stage_holds_blocks_as_well():
     assert schedule.blocks_used.tolist() == [1, 10, 11, 12]
 
 
+def test_a_memory_in_place_of_its_maker_is_refused():
+    with pytest.raises(TypeError, match=r"a function that makes one, such as lambda: Blocks\(9\)"):
+        simulate(trace_of((0, 1, 1)), VllmV1(), Seconds(), Blocks(9))
+
+
 def test_by_default_there_are_blocks_for_everyone():
     trace = Trace.synthetic(200, 1e6, seed=0)
     schedule = simulate(trace, VllmV1(100_000, 1000), Seconds(1e-6))
@@ -196,6 +202,24 @@ def test_preempted_requests_are_counted_where_they_lost():
     counts = np.bincount(schedule.preempted_request, minlength=schedule.requests)
     assert schedule.preemptions.tolist() == counts.tolist()
     assert (np.diff(schedule.preempted_iteration) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arrival": np.nan}, "arrival must be a number of seconds, got nan"),
+        ({"arrival": np.inf}, "arrival must be a number of seconds, got inf"),
+        ({"prompt_tokens": 0}, "prompt_tokens must be at least 1, got 0"),
+        ({"output_tokens": 0}, "output_tokens must be at least 1 and at most max_tokens, .* got 0"),
+        ({"output_tokens": 6}, "at most max_tokens, which is 5, got 6"),
+        ({"tokens": (7,)}, "tokens must be as many as prompt_tokens, which is 2, got 1"),
+    ],
+)
+def test_a_request_that_cannot_be_is_refused(changes, message):
+    plain = {"id": 3, "arrival": 0.0, "prompt_tokens": 2, "output_tokens": 5, "max_tokens": 5}
+    assert Request(**plain, tokens=(7, 8)).max_tokens == 5
+    with pytest.raises(ValueError, match=message):
+        Request(**{**plain, **changes})
 
 
 def test_v0_stalls_decodes_for_a_prompt_and_sarathi_does_not():

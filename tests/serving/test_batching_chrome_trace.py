@@ -138,6 +138,11 @@ def test_a_span_has_what_reaches_into_it(seed, start, length):
     assert seen.requests.tolist() == np.flatnonzero(alive).tolist()
 
 
+def test_no_iteration_is_no_lane():
+    with pytest.raises(ValueError, match="0 iterations has no lanes: it must have at least 1"):
+        lanes(tight(8, VllmV0(max_num_seqs=4)).window(0, 0))
+
+
 def test_who_is_not_served_waits_to_the_end():
     schedule = tight(8, VllmV0(max_num_seqs=4))
     cut = schedule.window(0, 2)

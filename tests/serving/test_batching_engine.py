@@ -27,6 +27,7 @@ from toolkit.serving.batching import (
     VllmV1,
     simulate,
 )
+from toolkit.serving.batching import answer as answer_module
 from toolkit.serving.batching.answer import Answer
 from toolkit.serving.batching.engine import Engine
 from toolkit.serving.batching.replay import replay, with_prompts
@@ -237,6 +238,65 @@ def test_a_cancelled_request_leaves_the_others_alone():
     assert other.reason == "length"
 
 
+def test_a_request_may_be_cancelled_at_any_time_and_only_here():
+    memory = Blocks(30, 8)
+    engine, other = (Engine(MODEL, VllmV1(16), blocks) for blocks in (memory, Blocks(30, 8)))
+    answer, early = engine.submit(PROMPTS[3], 30, stop=["nowhere"]), engine.submit("x", 5)
+    stranger = other.submit(PROMPTS[3], 30)
+    other.step()
+    with pytest.raises(ValueError, match="answer 0 is another engine's: cancel it there"):
+        engine.cancel(stranger)
+    engine.cancel(early)  # it has not begun
+    pieces = answer.pieces()
+    first = next(pieces)
+    held_back = len(answer.tokens) - len(first)
+    assert held_back >= len("nowhere") - 1
+    engine.cancel(answer)
+    engine.cancel(answer)
+    # it might have been the beginning of "nowhere", and now it is not
+    said = b"".join(map(MODEL.tokenizer.piece, answer.tokens)).decode(errors="replace")
+    assert first + "".join(pieces) == answer.text == said
+    assert (answer.reason, early.reason, early.text) == ("cancelled", "cancelled", "")
+    assert engine.idle
+    assert memory.free == memory.blocks
+    other.run()
+    assert stranger.reason == "length"
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("place", ["last_states", "logits", "choose"])
+def test_a_step_that_is_interrupted_is_computed_anew(place, memory, monkeypatch):
+    expected = [
+        MODEL.generate([prompt], 12, temperature=1.5, top_k=40, seed=seed).run()[0]
+        for seed, prompt in enumerate(TOKENS)
+    ]
+    owner = answer_module if place == "choose" else MODEL
+    works, calls = getattr(owner, place), iter(range(10**6))
+
+    def fails(*args):
+        if next(calls) in (0, 3, 15):
+            raise KeyboardInterrupt
+        return works(*args)
+
+    monkeypatch.setattr(owner, place, fails)
+    held = MEMORIES[memory](30, 8)
+    engine = Engine(MODEL, VllmV1(40), held)
+    answers = [
+        engine.submit(prompt, 12, sampling=Sampling(1.5, top_k=40), seed=seed)
+        for seed, prompt in enumerate(TOKENS)
+    ]
+    interrupted = 0
+    while not engine.idle:
+        try:
+            engine.run()
+        except KeyboardInterrupt:
+            interrupted += 1
+    assert interrupted == 3
+    assert [answer.tokens for answer in answers] == expected
+    assert engine.schedule().output_tokens.tolist() == [12] * len(TOKENS)
+    assert held.free == held.blocks
+
+
 def test_a_text_to_stop_at_may_be_written_by_several_tokens():
     whole = MODEL.generate([PROMPTS[3]], 30).texts()[0]
     stop = next(
@@ -407,6 +467,17 @@ def test_prompts_are_cut_from_the_text_and_round_its_end():
     assert kept == (9, 9, 9, 9, 9)
     assert given == with_prompts(asked, range(8), seed=1)
     assert given != with_prompts(asked, range(8), seed=2)
+
+
+def test_requests_out_of_order_are_refused():
+    asked = [Request(0, 1.0, 2, 1, 1), Request(1, 0.5, 2, 1, 1)]
+    with pytest.raises(ValueError, match=r"request 1 arrives at 0\.5, and stands behind request 0"):
+        replay(Engine(MODEL, Continuous(4), Blocks(12, 8)), asked)
+
+
+def test_a_text_without_a_word_is_refused():
+    with pytest.raises(ValueError, match="the text has no tokens: give one of at least a word"):
+        replay(Engine(MODEL, Continuous(4), Blocks(12, 8)), all_at_once(), text="")
 
 
 def test_a_request_without_tokens_is_refused():

@@ -177,6 +177,16 @@ def test_a_request_that_was_never_served_met_nothing():
     assert metrics(schedule).attainment == 0.5
 
 
+def test_a_schedule_without_a_token_or_an_iteration_is_refused(schedule):
+    with pytest.raises(ValueError, match=r"of 0 iterations and .* tokens has nothing to measure"):
+        metrics(schedule.window(3, 3))
+    recorder = Recorder(blocks=4)
+    work = Work(3, 0, 0, 1, 3, 6)
+    recorder.step(Batch({0: 3}), work, [], entered=[0.0], seconds=0.1, blocks_used=1)
+    with pytest.raises(ValueError, match="of 1 iterations and 0 tokens has nothing to measure"):
+        metrics(recorder.schedule([0.0], [5]))
+
+
 @pytest.mark.parametrize("name", ["ttft", "tpot", "inter_token"])
 def test_a_target_that_is_not_positive_is_refused(name):
     with pytest.raises(ValueError, match=f"{name} must be positive, got 0"):
@@ -202,6 +212,39 @@ def test_the_capacity_of_a_server_with_regular_arrivals():
     assert exact / 2 ** (1 / 64) <= found <= exact * (1 + 1e-9)
     slow = max_rate(trace.at_rate(0.01), Continuous(1), Second(), Targets(ttft=101.0))
     assert slow == pytest.approx(found, rel=0.02)
+
+
+class Stutters:
+    """A second, and three for each so many-th iteration."""
+
+    stages = 1
+
+    def __init__(self, every):
+        self.every, self.calls = every, 0
+
+    def seconds(self, work):
+        self.calls += 1
+        return 1.0 if self.calls % self.every else 3.0
+
+
+@pytest.mark.parametrize(
+    ("name", "every", "met"),
+    [
+        # a prompt, then a token: each second iteration is a gap, and a request has one
+        ("tpot", 10, False),  # 20 of 100 are slow, and 10 may be
+        ("tpot", 24, True),  # 8
+        ("inter_token", 24, False),  # 8 of 100 are long, and one may be
+        ("inter_token", 400, True),  # 1 of 200
+    ],
+)
+def test_of_which_percentiles_the_targets_are(name, every, met):
+    trace = Trace.synthetic(480, 1.0, prompts=Fixed(5), outputs=Fixed(2), seed=0)
+    targets = Targets(**{name: 2.0})
+    if met:
+        with pytest.raises(ValueError, match="the targets are met even at"):
+            max_rate(trace, Continuous(1), Stutters(every), targets)
+    else:
+        assert max_rate(trace, Continuous(1), Stutters(every), targets) == 0.0
 
 
 def test_no_rate_and_any_rate():

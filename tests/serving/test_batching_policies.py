@@ -61,7 +61,6 @@ THREE = trace_of((0, 4, 3), (0, 2, 1), (0.5, 5, 2))
         (Continuous(1), [{0: 4}, {0: 1}, {0: 1}, {1: 2}, {2: 5}, {2: 1}]),
         # the first one stands still while the third one's prompt is computed
         (VllmV0(), [{0: 4, 1: 2}, {2: 5}, {0: 1, 2: 1}, {0: 1}]),
-        (VllmV0(max_num_batched_tokens=5), [{0: 4}, {1: 2}, {2: 5}, {0: 1, 2: 1}, {0: 1}]),
         (VllmV0(max_num_seqs=1), [{0: 4}, {0: 1}, {0: 1}, {1: 2}, {2: 5}, {2: 1}]),
         # a decode first, then what the chunk has room for
         (Sarathi(4), [{0: 4}, {0: 1, 1: 2, 2: 1}, {0: 1, 2: 3}, {2: 1}, {2: 1}]),
@@ -114,6 +113,14 @@ def test_split_fuse_lets_a_decode_sit_out_and_begins_anew_when_all_do():
     assert lost(schedule) == [(3, 1), (3, 0)]
 
 
+def test_split_fuse_lets_a_prompt_wait_that_has_begun_and_of_which_the_rest_does_not_fit():
+    trace = trace_of((0, 4, 5), (0, 5, 1))
+    schedule = simulate(trace, SplitFuse(2), Ticks(), lambda: Blocks(10, block_size=1))
+    assert iterations(schedule) == [
+        {0: 2}, {0: 2}, {0: 1, 1: 1}, {0: 1}, {0: 1}, {0: 1}, {1: 2}, {1: 2},
+    ]  # fmt: skip
+
+
 def test_split_fuse_takes_up_a_prompt_only_where_the_rest_of_it_fits():
     trace = trace_of((0, 3, 2), (0, 4, 1))
     schedule = simulate(trace, SplitFuse(4), Ticks(), lambda: Blocks(6, block_size=1))
@@ -140,6 +147,8 @@ def test_vllm_v0_leaves_a_watermark_to_those_that_run():
     memory = partial(Blocks, 10, block_size=1)
     at_once = [{0: 4}, {1: 4}, {0: 1}]
     assert iterations(simulate(trace, VllmV0(watermark=0.2), Ticks(), memory)) == at_once
+    # a share of 2.5 blocks is 2
+    assert iterations(simulate(trace, VllmV0(watermark=0.25), Ticks(), memory)) == at_once
     # 10 - 4 - 4 blocks are fewer than 3
     later = [{0: 4}, {0: 1}, {1: 4}]
     assert iterations(simulate(trace, VllmV0(watermark=0.3), Ticks(), memory)) == later
@@ -211,7 +220,7 @@ class Warm(Blocks):
     [
         (Static(2), [{0: 5, 1: 2}, {0: 1}, {0: 1}]),
         (Continuous(2), [{0: 5, 1: 2}, {0: 1}, {0: 1}]),
-        (VllmV0(max_num_batched_tokens=7), [{0: 5, 1: 2}, {0: 1}, {0: 1}]),
+        (VllmV0(max_num_batched_tokens=11), [{0: 5, 1: 2}, {0: 1}, {0: 1}]),
         (Sarathi(4), [{0: 4}, {0: 1, 1: 2}, {0: 1}, {0: 1}]),
         (SplitFuse(4), [{0: 4}, {0: 1, 1: 2}, {0: 1}, {0: 1}]),
         (VllmV1(4), [{0: 4}, {0: 1, 1: 2}, {0: 1}, {0: 1}]),
@@ -259,12 +268,25 @@ def test_parameters_out_of_range_are_refused(make, message):
         Static(1.5)
 
 
-def test_vllm_v0_refuses_a_prompt_that_is_longer_than_its_budget():
+def test_vllm_v0_composes_whole_prompts_within_its_budget():
+    trace = trace_of((0, 4, 1), (0, 4, 1))
+    for budget, expected in ((7, [{0: 4}, {1: 4}]), (8, [{0: 4, 1: 4}])):
+        policy = VllmV0(max_num_batched_tokens=budget)
+        assert iterations(simulate(trace, policy, Ticks())) == expected
+
+
+def test_vllm_v0_refuses_who_may_once_have_more_to_compute_than_its_budget():
+    """Of 60 tokens 59 are computed, all at once if it loses its blocks before the last."""
     message = (
-        r"request 2 has 5 tokens to compute at once, and max_num_batched_tokens is 4: raise it"
+        r"request 0 may have 59 tokens to compute at once, "
+        r"and max_num_batched_tokens is 58: raise it"
     )
+    trace = trace_of((0, 30, 30), (0, 30, 30))
     with pytest.raises(ValueError, match=message):
-        simulate(THREE, VllmV0(max_num_batched_tokens=4), Ticks())
+        simulate(trace, VllmV0(max_num_batched_tokens=58), Ticks(), lambda: Blocks(5, 16))
+    schedule = simulate(trace, VllmV0(max_num_batched_tokens=59), Ticks(), lambda: Blocks(5, 16))
+    assert schedule.preemptions.tolist() == [0, 1]
+    assert schedule.output_tokens.tolist() == [30, 30]
 
 
 class Says:
@@ -284,6 +306,12 @@ class Says:
         ([Batch({2: 1})], "iteration 0, request 2: it neither runs nor waits"),
         ([Batch({0: 5})], "iteration 0, request 0: a chunk of 5 tokens, and it has 4 left"),
         ([Batch({0: 0})], "iteration 0, request 0: a chunk of 0 tokens, and it has 4 left"),
+        ([None], "iteration 0: next_batch must give a Batch, got None"),
+        ([Batch({0: 4}), {0: 1}], r"iteration 1: next_batch must give a Batch, got \{0: 1\}"),
+        ([Batch({0: 4}, padding=-1)], "iteration 0: padding must be at least 0, got -1"),
+        ([Batch({0: 1.5})], r"iteration 0, request 0: a chunk must be a whole number, got 1\.5"),
+        ([Batch({0: float("nan")})], "request 0: a chunk must be a whole number, got nan"),
+        ([Batch({0: "3"})], "request 0: a chunk must be a whole number, got '3'"),
         ([Batch({0: 3}), Batch({0: 2})], "iteration 1, request 0: a chunk of 2 .* has 1 left"),
         ([Batch(preempted=[0])], "iteration 0, request 0: it is pre-empted, and does not run"),
         (

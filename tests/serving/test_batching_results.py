@@ -104,9 +104,13 @@ def test_eight_at_once_write_three_times_as_fast_as_one_at_a_time(cases):
     written = qualities(case, "ours").values()
     assert all(quality == {"tokens": 1024.0} for quality in written)
     assert case["peers"]["one at a time"]["ratio"] >= 3
+    assert case["peers"]["transformers, static batch of 8"]["ratio"] >= 1
 
 
-def test_the_simulator_foretells_how_long_it_takes(cases):
+def test_the_simulator_foretells_what_the_clock_says(cases):
     (case,) = (case for name, case in cases.items() if name.endswith("by the clock"))
-    told = case["peers"]["foretold by the simulator"]["quality"]
-    assert told["seconds_in_all"] == pytest.approx(case["quality"]["seconds_in_all"], rel=0.1)
+    told, real = case["peers"]["foretold by the simulator"]["quality"], case["quality"]
+    for key in ("ttft_mean_ms", "seconds_in_all"):
+        assert told[key] == pytest.approx(real[key], rel=0.1)
+    # short of the 10 % wanted: the page says that, and why
+    assert 0.85 < told["inter_token_p99_ms"] / real["inter_token_p99_ms"] < 1

@@ -21,6 +21,7 @@ from toolkit.serving.batching import (
     Exponential,
     LiveRequest,
     LogNormal,
+    PolicyError,
     Roofline,
     Sarathi,
     Scheduler,
@@ -199,6 +200,26 @@ def test_a_request_that_is_cancelled_has_ended_whether_it_runs_or_waits():
     assert not scheduler.plan(0.0).chunks
     assert not policy.running
     assert not policy.waiting
+
+
+@pytest.mark.parametrize("said", [None, ({0: 1},), ([1], []), ({0: 1}, 7)], ids=repr)
+def test_who_says_something_else_than_chunks_and_losses_is_told(said):
+    says = iter([({0: 1}, []), said])
+    trace = Trace(np.zeros(1), np.array([3]), np.array([1]), 1)
+    with pytest.raises(PolicyError, match="iteration 1: decide must give chunks, a dict, and who"):
+        simulate(trace, Informed(lambda events: next(says)), CARD)
+
+
+def test_it_keeps_the_books_of_one_run():
+    trace = Trace.synthetic(8, 100.0, prompts=SHORT, outputs=SHORT, seed=1)
+    message = "keeps the books of one memory, .*: make one for each run, with one stage"
+    informed = Informed(StallFree(64, 4, 100).next_batch)
+    simulate(trace, informed, CARD, lambda: Blocks(100))
+    with pytest.raises(ValueError, match=message):
+        simulate(trace, informed, CARD, lambda: Blocks(100))
+    two = Roofline(MODELS["Mistral-7B"], CARDS["A100 80GB SXM"], stages=2)
+    with pytest.raises(ValueError, match=message):
+        simulate(trace, Informed(StallFree(64, 4, 100).next_batch), two, lambda: Blocks(100))
 
 
 @pytest.mark.parametrize(("budget", "places", "blocks"), [(64, 16, 45), (256, 4, 400), (17, 8, 60)])

@@ -11,9 +11,9 @@ from toolkit.serving.batching import Exponential, Fixed, LogNormal, Trace
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 
 
-def written(tmp_path, name, text):
+def written(tmp_path, name, text, encoding="utf-8"):
     path = tmp_path / name
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding=encoding)
     return path
 
 
@@ -86,12 +86,27 @@ def test_mooncake(tmp_path):
         (
             "a.csv",
             AZURE + "2023-11-16 18:15:46,0,3\n",
-            "line 2: ContextTokens must be a whole number of at least 1, got '0'",
+            "line 2: ContextTokens must be a whole number of at least 1, below .*, got '0'",
+        ),
+        (
+            "a.csv",
+            AZURE + "2023-11-16 18:15:46,12345678901234567890,3\n",
+            r"line 2: ContextTokens must be .* below 2\*\*31, got '12345678901234567890'",
+        ),
+        (
+            "a.csv",
+            AZURE + "2023-11-16 18:15:46.5e3,7,3\n",
+            "line 2: TIMESTAMP must be a time such as .* got '2023-11-16 18:15:46.5e3'",
+        ),
+        (
+            "a.csv",
+            "ContextTokens,GeneratedTokens,TIMESTAMP\n7,3\n",
+            "line 2: TIMESTAMP must be a time such as .* got None",
         ),
         (
             "a.csv",
             AZURE + "2023-11-16 18:15:46,7,1.5\n",
-            "line 2: GeneratedTokens must be a whole number of at least 1, got '1.5'",
+            "line 2: GeneratedTokens must be a whole number of at least 1, .* got '1.5'",
         ),
         (
             "a.csv",
@@ -110,7 +125,17 @@ def test_mooncake(tmp_path):
             "one id for each 512 of its 513 tokens, which is 2, got 1 i",
         ),
         ("a.jsonl", row(hash_ids=None), "which is 2, got None"),
-        ("a.jsonl", row(hash_ids=[1, "x"]), "line 1: hash_ids must be a whole number, got 'x'"),
+        (
+            "a.jsonl",
+            row(hash_ids=[1, "x"]),
+            "line 1: hash_ids must be a whole number below .* got 'x'",
+        ),
+        (
+            "a.jsonl",
+            row(hash_ids=[1, 2**64]),
+            r"hash_ids must be a whole number below 2\*\*63, got",
+        ),
+        ("a.jsonl", row(timestamp=10**400), "timestamp must be a number of at least 0, got 1000"),
         ("a.jsonl", row(input_length=True), "input_length must be a whole number .* got True"),
         ("a.jsonl", row(output_length=0), "output_length must be a whole number of at least 1"),
         ("a.jsonl", row(timestamp="soon"), "timestamp must be a number of at least 0, got 'soon'"),
@@ -119,6 +144,16 @@ def test_mooncake(tmp_path):
 def test_a_bad_file_is_refused_by_its_line(tmp_path, name, text, message):
     with pytest.raises(ValueError, match=message):
         Trace.load(written(tmp_path, name, text))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [("utf-16", "a.csv, line 1: the byte 0xff is"), ("latin-1", "a.csv, line 2: the byte 0xfc is")],
+)
+def test_a_file_in_another_encoding_is_refused_by_its_line(tmp_path, encoding, message):
+    text = "arrival,prompt_tokens,output_tokens,who\n0,1,1,Zürich\n"
+    with pytest.raises(ValueError, match=f"{message} not UTF-8: save the file in that encoding"):
+        Trace.load(written(tmp_path, "a.csv", text, encoding))
 
 
 def test_azure_conversations():
@@ -177,6 +212,7 @@ def test_what_is_drawn_depends_on_the_seed_and_each_column_on_it_alone():
     assert columns(fixed)[0] == columns(trace)[0]
     assert columns(fixed)[2] == columns(trace)[2]
     assert set(columns(fixed)[1]) == {9}
+    assert len(Trace.synthetic(5, 1.0, prompts=Fixed(np.int8(9)), seed=3)) == 5
     faster = Trace.synthetic(50, 4.0, seed=3)
     np.testing.assert_allclose(faster.arrival * 2, trace.arrival)
 
@@ -210,12 +246,30 @@ def test_rate_and_slices():
     assert len(trace.first(1000)) == 101
 
 
+def test_a_rate_counts_from_the_first_arrival():
+    trace = trace_of([10.0, 11.0, 13.0], [1, 1, 1], [1, 1, 1])
+    assert trace.rate == pytest.approx(2 / 3)
+    assert trace.at_rate(2.0).rate == pytest.approx(2.0)
+    np.testing.assert_allclose(trace.at_rate(2.0).arrival, [10, 10 + 1 / 3, 11])
+    assert trace_of([10.0, 10.0], [1, 1], [1, 1]).rate == np.inf
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: Trace.synthetic(0, 1.0, seed=0), "count must be at least 1, got 0"),
         (lambda: Trace.synthetic(5, 0.0, seed=0), "rate must be a positive number .* got 0.0"),
-        (lambda: Trace.synthetic(5, 1.0, cv=-1.0, seed=0), "cv must be at least 0, .* got -1.0"),
+        (
+            lambda: Trace.synthetic(5, 1.0, cv=-1.0, seed=0),
+            "cv must be 0 .* 0.001 to 100, got -1.0",
+        ),
+        (lambda: Trace.synthetic(5, 1.0, cv=1e-200, seed=0), "cv must be 0 for .* got 1e-200"),
+        (lambda: Trace.synthetic(5, 1.0, cv=1e200, seed=0), r"cv must be 0 for .* got 1e\+200"),
+        (lambda: Trace.synthetic(5, 1.0, cv=np.nan, seed=0), "cv must be 0 for .* got nan"),
+        (lambda: Trace.synthetic(5, 1.0, seed=-1), "seed must be at least 0, got -1"),
+        (lambda: trace_of([np.nan], [1], [1]), "arrival must be finite and at least 0, .* got nan"),
+        (lambda: trace_of([0, np.inf], [1, 1], [1, 1]), "arrival must be finite .* got inf"),
+        (lambda: trace_of([-1.0], [1], [1]), "arrival must be finite and at least 0, .* got -1.0"),
         (lambda: Trace.synthetic(5, 1.0, seed=0).first(0), "count must be at least 1, got 0"),
         (lambda: Trace.synthetic(1, 1.0, seed=0).at_rate(2.0), "all come at once have no rate"),
         (lambda: trace_of([], [], []), "of one length, at least 1, got 0"),
@@ -234,4 +288,28 @@ def test_rate_and_slices():
 )
 def test_what_cannot_be_drawn_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
+        make()
+
+
+NOUGHT, ONE = np.zeros(1), np.array([1])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: Trace([0.0], ONE, ONE, 9),
+            r"arrival must be a NumPy array of float64, .* \[0.0\]",
+        ),
+        (lambda: Trace(NOUGHT, [1], ONE, 9), "prompt_tokens must be a NumPy array of int64"),
+        (lambda: Trace(NOUGHT, np.array([np.nan]), ONE, 9), r"prompt_tokens must .* array\(\[nan"),
+        (lambda: Trace(NOUGHT, ONE, np.array([2.5]), 9), r"output_tokens must .* array\(\[2.5\]"),
+        (lambda: Trace(NOUGHT, ONE, np.array([[1, 2]]), 9), "output_tokens .*, a number a request"),
+        (lambda: Trace(NOUGHT, ONE, ONE, np.nan), "max_tokens must be a whole number, got nan"),
+        (lambda: Trace(NOUGHT, ONE, ONE, 2.5), "max_tokens must be a whole number, got 2.5"),
+        (lambda: Trace.synthetic(5, 1.0, seed=None), "seed must be a whole number, got None"),
+    ],
+)
+def test_what_is_of_the_wrong_kind_is_refused(make, message):
+    with pytest.raises(TypeError, match=message):
         make()

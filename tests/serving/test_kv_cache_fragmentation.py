@@ -149,3 +149,8 @@ def test_pages_hold_tokens_where_extents_hold_room():
 def test_what_is_refused(slots, block_size, message):
     with pytest.raises(ValueError, match=message):
         fragmentation([request(0, 4, 4, 12)], slots, block_size=block_size)
+
+
+def test_no_requests_are_refused():
+    with pytest.raises(ValueError, match="the trace has no requests: there is nothing to serve"):
+        fragmentation([], 16)

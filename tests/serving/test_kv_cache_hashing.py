@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,6 +63,18 @@ def test_extras_matter_in_every_block():
 
 def test_only_full_blocks_have_keys():
     assert [len(block_keys(range(n), 4)) for n in (0, 1, 3, 4, 7, 8)] == [0, 0, 0, 1, 1, 2]
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_blocks_of_nothing_are_refused(size):
+    with pytest.raises(ValueError, match=f"block_size must be at least 1, got {size}"):
+        block_keys([1, 2], size)
+
+
+@pytest.mark.parametrize("tokens", [[1.0, 2.5], np.array([1.0]), [2**63], ["a"], [[1, 2], [3]]])
+def test_what_is_no_token_is_refused(tokens):
+    with pytest.raises(TypeError, match="tokens must be whole numbers below 2"):
+        block_keys(tokens, 1)
 
 
 def test_keys_are_the_same_in_every_process():

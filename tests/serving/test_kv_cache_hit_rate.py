@@ -135,6 +135,7 @@ def test_memories_hit_what_an_infinite_cache_does(kind):
         ([Request(3, 0.0, 9, 1, 1)], {}, "request 3 has no hashes of its blocks"),
         ([Request(3, 0.0, 9, 1, 1, blocks=(1, 2))], {}, "2 hashes for 9 tokens, which is not one"),
         (chained(1, 2), {"policy": "mru"}, "policy must be one of lru, lfu, fifo, best, got 'mru'"),
+        (chained(1, 2), {"block_size": 0}, "block_size must be at least 1, got 0"),
         (chained(1, 2), {"capacity": 0}, "capacity must be at least 1 block, or None, got 0"),
     ],
 )

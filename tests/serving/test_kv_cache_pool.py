@@ -179,13 +179,14 @@ def test_identical_blocks_are_not_merged():
         (lambda pool: pool.name([1], "ab"), "1 blocks need as many keys, got 2"),
         (lambda pool: pool.name([1, 0], "ab"), "block 0 has the key 'named' already"),
         (lambda pool: pool.readers(4), "there is no block 4"),
+        (lambda pool: pool.name([1], [[1]]), "keys must be hashable, as those of block_keys are"),
     ],
 )
 def test_what_is_refused_changes_nothing(call, message):
     pool = BlockPool(4)
     pool.take(2)
     pool.name([0], ["named"])
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
         call(pool)
     assert [pool.readers(block) for block in range(4)] == [1, 1, 0, 0]
     assert (pool.free, len(pool.named), pool.find(["named"])) == (2, 1, [0])

@@ -300,13 +300,37 @@ def test_tokens_of_any_width_match():
     assert tree.insert([], []).node is tree.root
 
 
+def evicted(tree):
+    node = tree.insert([2], [2]).node
+    tree.match([1])
+    tree.evict(1)
+    return node
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (lambda tree: RadixTree("mru"), ValueError, "policy must be one of lru, lfu, fifo, got"),
         (lambda tree: tree.insert([1, 2], [1]), ValueError, "2 pages need as many values, got 1"),
-        (lambda tree: tree.match([0.5]), TypeError, "pages are whole numbers or rows of them"),
-        (lambda tree: tree.match([[[1]]]), TypeError, "pages are whole numbers or rows of them"),
+        (lambda tree: tree.match([0.5]), TypeError, "pages must be whole numbers below 2**63, or"),
+        (lambda tree: tree.match([True]), TypeError, "pages must be whole numbers below 2**63"),
+        (lambda tree: tree.match([[[1]]]), TypeError, "pages must be numbers or rows of them"),
+        (
+            lambda tree: tree.match([[1, 2], [3]]),
+            TypeError,
+            "rows of one length, got [[1, 2], [3]]",
+        ),
+        (
+            lambda tree: tree.insert([2**64 - 1], [1]),
+            TypeError,
+            "pages must be whole numbers below",
+        ),
+        (lambda tree: tree.insert([2], [1.7]), TypeError, "values must be whole numbers"),
+        (
+            lambda tree: tree.lock(evicted(tree)),
+            ValueError,
+            "node 2 was evicted: match its text ag",
+        ),
         (
             lambda tree: tree.unlock(tree.match([1]).node),
             ValueError,

@@ -49,6 +49,15 @@ def test_nothing_beats_who_knows_the_future(cases, capacity):
     assert best >= max(case["quality"]["block_percent"], *others.values())
 
 
+def test_a_card_s_memory_keeps_little_and_ten_times_as_much_is_far_from_the_best(cases):
+    for capacity, most in (("1,000", 6), ("10,000", 2 / 3 * 100)):
+        case = cases[f"Mooncake conversations, {capacity} blocks"]
+        tokens = {name: peer["quality"]["token_percent"] for name, peer in case["peers"].items()}
+        best = tokens.pop("best")
+        for kept in (case["quality"]["token_percent"], *tokens.values()):
+            assert kept < (most if capacity == "1,000" else 2 / 3 * best)
+
+
 def test_pages_hold_tokens_and_little_else(cases):
     case = cases["Azure conversations, fragmentation"]
     share = {name: peer["quality"]["tokens_percent"] for name, peer in case["peers"].items()}

@@ -25,25 +25,25 @@ TEXTS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8), min_size=1
 
 @settings(deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 12))
-def test_blocks_go_where_the_pools_go(dice: random.Random, count: int):
+def test_blocks_go_where_the_pools_go(rng: random.Random, count: int):
     """Sequences that begin, share, write and end, in a pool of each kind."""
     small, pool = BlockAllocator(count), BlockPool(count)
     sequences: list[list[int]] = []
     for _ in range(30):
-        kind = dice.choice(["allocate", "share", "write", "free"])
+        kind = rng.choice(["allocate", "share", "write", "free"])
         if kind == "allocate":
-            asked = dice.randint(1, 4)
+            asked = rng.randint(1, 4)
             taken = small.allocate(asked)
             assert taken == (pool.take(asked) if asked <= pool.free else None)
             sequences += [taken] if taken else []
         elif sequences and kind == "share":
-            shared = list(dice.choice(sequences))
+            shared = list(rng.choice(sequences))
             small.share(shared)
             pool.share(shared)
             sequences.append(shared)
         elif sequences and kind == "write":
-            sequence = dice.choice(sequences)
-            at = dice.randrange(len(sequence))
+            sequence = rng.choice(sequences)
+            at = rng.randrange(len(sequence))
             block = sequence[at]
             alone = sum(block in other for other in sequences) == 1
             if alone or pool.free:
@@ -53,7 +53,7 @@ def test_blocks_go_where_the_pools_go(dice: random.Random, count: int):
             else:
                 assert small.write(block) is None
         elif sequences:
-            sequence = sequences.pop(dice.randrange(len(sequences)))
+            sequence = sequences.pop(rng.randrange(len(sequences)))
             small.free(sequence)
             pool.release(sequence)
         assert small.readers == [pool.readers(block) for block in range(count)]

@@ -85,7 +85,7 @@ def test_each_event_is_said(block_map):
         ("grow", False): "Request 0 grows. Blocks taken: 6.",
         ("keep", False): "Request 0 has written. Blocks that can be found from now on: 5.",
         ("release", False): "Request 0 leaves. Blocks given back: 7.",
-        ("grow", True): "Request 4 grows. Blocks taken: 5. Evicted: 2.",
+        ("grow", True): "Request 4 grows. Blocks taken: 5. Blocks evicted: 2.",
     }
 
 

@@ -120,6 +120,9 @@ def test_the_worst_stall_is_asked_about_and_the_answer_is_among_the_choices(time
     assert micro(stalls[0]) == 428_000
     other = Timeline(timeline.schedules, first=4)
     assert (other.request, other.record["guess"]["row"]) == (4, 4)
+    plain = Timeline(timeline.schedules, guess=False)
+    assert plain.revealed
+    assert plain.request == 0
 
 
 @pytest.mark.parametrize("first", range(6))
@@ -195,6 +198,61 @@ def test_padding_is_said_and_one_schedule_is_not_named():
         "At 0.000 s. Iteration 0: 16 prefill, 0 decode and 11 padding tokens in 500 ms; 3 of 4 "
         "blocks in use. Request 0. TTFT 500 ms, longest ITL 500 ms, end to end 2 s."
     )
+
+
+def empties(widget):
+    """The request of each empty row, and from when to when it is one, in microseconds."""
+    (one,) = widget.record["schedules"]
+    rows, *times = (one[f"empty_{name}"] for name in ("request", "start", "end"))
+    return list(zip([widget.record["requests"][row] for row in rows], *times, strict=True))
+
+
+def test_the_row_of_who_has_ended_is_empty_until_its_batch_has():
+    assert empties(Timeline(padded())) == [(0, 2_000_000, 3_000_000), (1, 1_000_000, 3_000_000)]
+    # request 1's last token is there when the window begins
+    later = Timeline(padded(), window=(1.0, 2.5))
+    assert empties(later) == [(0, 1_000_000, 2_000_000)]
+
+
+class PaddedByTwo:
+    """Sarathi, with two tokens for nothing in each batch: they are nobody's rows."""
+
+    def next_batch(self, state):
+        batch = Sarathi(chunk_size=64).next_batch(state)
+        batch.padding = 2
+        return batch
+
+
+@pytest.mark.parametrize("stages", [1, 3])
+def test_as_many_rows_are_empty_as_tokens_are_padding(stages):
+    trace = Trace.synthetic(
+        40, 20, prompts=Exponential(30, 60), outputs=Exponential(9, 30), seed=stages
+    )
+
+    class Hundredth:
+        def __init__(self):
+            self.stages = stages
+
+        def seconds(self, work):
+            return 0.01
+
+    schedule = simulate(trace, Static(4), Hundredth())
+    found = empties(Timeline(schedule))
+    members = Counter(schedule.began.tolist())
+    seen = 0
+    for at in np.flatnonzero(schedule.prefill_tokens == 0):
+        start, end = micro(schedule.start[at]), micro(schedule.end[at])
+        began = {schedule.began[request] for request in schedule.chunks(at)}
+        (batch,) = began
+        here = [
+            request for request, since, until in found
+            if since <= start and end <= until and schedule.began[request] == batch
+        ]  # fmt: skip
+        assert len(here) == schedule.padding[at] - (4 - members[batch])
+        seen += len(here)
+    assert seen > 50
+    assert empties(Timeline(simulate(trace, PaddedByTwo(), Hundredth()))) == []
+    assert empties(Timeline(simulate(trace, Sarathi(chunk_size=64), Hundredth()))) == []
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from toolkit.viz.timeline_record import lasting
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 MODULE = "const js = await import('../_static/toolkit/timeline.js');"
+DRAWN = ".tk-axis text"
 LEFT, RIGHT, TOP, LANE = 44, 10, 17, 22  # of the picture, with six requests
 BARS = 66
 
@@ -30,33 +31,20 @@ def url(timeline, publish):
     return publish(timeline.html())
 
 
-def alive(page):
-    page.locator(".tk-alive .tk-axis text").first.wait_for()
-    return page
-
-
-def opened(visit, url, **options):
-    """The page past the guess."""
-    page = alive(visit(url, **options))
-    page.get_by_role("button", name="Skip", exact=True).click()
-    page.get_by_role("slider", name="iteration").wait_for()
-    settled(page)
-    return page
-
-
 def settled(page):
     """What was set is drawn, in the frame after."""
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)))")
+    return page
+
+
+@pytest.fixture
+def opened(opened):
+    return lambda url, **options: settled(opened(url, **options))
 
 
 def slide(page, name, value):
     page.get_by_role("slider", name=name).fill(str(value))
     settled(page)
-
-
-def label(page):
-    """The picture's text alternative."""
-    return page.locator("canvas[role=img]").get_attribute("aria-label")
 
 
 def at(page):
@@ -67,14 +55,6 @@ def at(page):
 def about(page):
     settled(page)
     return page.locator(".tk-about").inner_text().replace(GAP, " ")
-
-
-def boxes(page, selector):
-    """Left, top, right and bottom of every element in CSS pixels."""
-    return page.locator(selector).evaluate_all(
-        "nodes => nodes.map((node) => { const b = node.getBoundingClientRect();"
-        " return [b.left, b.top, b.right, b.bottom]; })"
-    )
 
 
 def lanes(page, of=0):
@@ -132,19 +112,15 @@ def test_the_closed_forms_are_pythons(served, url, visit):
     assert places == [bisect_right(numbers, value) - 1 for value in range(30)]
 
 
-def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(url, visit):
-    assert visit(url, java_script_enabled=False).locator(".tk-picture svg").is_visible()
-    page = alive(visit(url))
-    assert not page.locator(".tk-picture").is_visible()
-    name = page.locator(".tk-widget").get_attribute("aria-label")
+def test_it_replaces_the_picture_which_stands_in_without_scripts_and_in_print(
+    url, replaced_picture
+):
+    name = replaced_picture(url)
     assert name == "What does each request wait for?"
-    page.emulate_media(media="print")
-    assert page.locator(".tk-picture svg").is_visible()
-    assert not page.locator(".tk-widget").is_visible()
 
 
-def test_the_guess_comes_first_and_is_compared(url, visit, rgb):
-    page = alive(visit(url))
+def test_the_guess_comes_first_and_is_compared(url, alive, label, rgb):
+    page = alive(url)
     assert page.locator(".tk-ask").inner_text().replace(GAP, " ") == (
         "Under vLLM v0, the longest wait between two tokens of request 0 is 428 ms. How long is it "
         "under Sarathi-Serve?"
@@ -186,14 +162,14 @@ def test_the_guess_comes_first_and_is_compared(url, visit, rgb):
     page.get_by_role("button", name="Forward").click()
     assert page.locator(".tk-remark").inner_text() == ""
 
-    again = alive(visit(url))
+    again = alive(url)
     again.get_by_role("button", name=f"84{GAP}ms", exact=True).click()
     told = again.locator(".tk-remark").inner_text().replace(GAP, " ")
     assert told == "Right, it is 84 ms."
 
 
-def test_every_step_and_request_shows_what_python_says(url, visit, timeline):
-    page = opened(visit, url)
+def test_every_step_and_request_shows_what_python_says(url, opened, label, timeline):
+    page = opened(url)
     steps = len(timeline.record["step_schedule"])
     for step in range(0, steps, 5):
         slide(page, "iteration", step)
@@ -213,11 +189,11 @@ def test_every_step_and_request_shows_what_python_says(url, visit, timeline):
 
 @pytest.mark.parametrize(("theme", "stages", "blocks"), [("light", 1, 18), ("dark", 2, 40)])
 def test_every_chunk_and_wait_is_drawn_where_and_when_it_was(
-    served, publish, visit, rgb, theme, stages, blocks
+    served, publish, opened, rgb, theme, stages, blocks
 ):
     named = {name: served(name, stages, blocks) for name in ("vLLM v0", "Sarathi-Serve")}
     timeline = Timeline(named)
-    page = opened(visit, publish(timeline.html()), width=1400 * stages)
+    page = opened(publish(timeline.html()), width=1400 * stages)
     page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     slide(page, "request", 5)
     slide(page, "iteration", 0)
@@ -252,11 +228,67 @@ def test_every_chunk_and_wait_is_drawn_where_and_when_it_was(
     assert stages == 2 or pixels(lanes(page), [(still, middle(0) + 4)])[0] not in bright
 
 
+@pytest.mark.parametrize("width", [400, 1200])
+def test_narrow_decodes_keep_their_colour_and_wide_ones_are_boxed(
+    timeline, publish, opened, rgb, width
+):
+    page = opened(publish(timeline.html()), width=width)
+    slide(page, "request", 5)
+    slide(page, "iteration", 0)
+    orange = rgb(tokens()["decode"][0])
+    x, seen = across(lanes(page), timeline.record["span"]), []
+    for of, one in enumerate(timeline.record["schedules"]):
+        for i, row, decode in zip(
+            one["chunk_iteration"], one["chunk_request"], one["chunk_decode"], strict=True
+        ):
+            start, end = (x(one["start"][i] + part) for part in (0, one["span"][i]))
+            if not decode or end - start < 2 or 7 < end - start < 10:
+                continue
+            inside = np.arange(np.ceil(start + 1.5), end - 2.5)
+            assert pixels(lanes(page, of), [(at, middle(row) + 3) for at in inside]) == [
+                orange
+            ] * len(inside)
+            # a side of it is grey where it is wide enough for a box
+            side = pixels(lanes(page, of), [(start + dx, middle(row) + 3) for dx in (0, 0.5, 1)])
+            boxed = any(max(map(int, re.findall(r"\d+", one))) < 200 for one in side)
+            seen.append((end - start > 8, boxed))
+    assert all(wide == boxed for wide, boxed in seen)
+    assert (False in {wide for wide, _ in seen}) == (width < 700)
+
+
+def test_who_stands_still_has_a_thin_line_that_the_key_explains(url, opened):
+    page = opened(url)
+    slide(page, "request", 5)
+    key = page.locator(".tk-key > span").filter(has_text="standing still")
+    color = key.locator(".tk-swatch").evaluate("node => getComputedStyle(node).backgroundColor")
+    x = across(lanes(page), 1_916_000)
+    line = [pixels(lanes(page), [(x(1_150_000), middle(0) + dy)])[0] for dy in (-3, 0, 1, 3)]
+    assert line.count(color) == 1
+    assert color in line[1:3]
+
+
+def test_without_a_question_all_is_shown_at_once(timeline, publish, alive):
+    page = alive(publish(Timeline(timeline.schedules, guess=False).html()))
+    settled(page)
+    assert page.locator(".tk-ask").count() == 0
+    assert page.get_by_role("button", name="Forward").is_visible()
+    assert page.locator(".tk-curve.tk-of-last").count() > 0
+
+
+def test_the_counter_says_whose_iterations_it_counts(timeline, publish, opened):
+    page = opened(publish(timeline.html()))
+    stepper = page.locator(".tk-steps .tk-range")
+    assert stepper.inner_text().split("\n") == ["iterations of both", "1 of 77"]
+    only = Timeline(timeline.schedules["vLLM v0"])
+    page = opened(publish(only.html(), "only"))
+    assert page.locator(".tk-steps .tk-range > span").inner_text() == "iteration"
+
+
 def test_a_pipelines_tokens_are_drawn_while_they_are_in_its_first_stage(
-    served, publish, visit, rgb
+    served, publish, opened, rgb
 ):
     timeline = Timeline(served("vLLM v0", stages=2, blocks=40))
-    page = opened(visit, publish(timeline.html()), width=1200)
+    page = opened(publish(timeline.html()), width=1200)
     (one,) = timeline.record["schedules"]
     x = across(bars(page), timeline.record["span"])
     blue, seen = rgb(tokens()["prefill"][0]), []
@@ -276,8 +308,8 @@ def test_a_pipelines_tokens_are_drawn_while_they_are_in_its_first_stage(
     assert len(seen) > seen.count(True) > 0
 
 
-def test_tokens_are_stacked_to_scale_under_the_budget(url, visit, timeline, rgb):
-    page = opened(visit, url, width=1150)
+def test_tokens_are_stacked_to_scale_under_the_budget(url, opened, timeline, rgb):
+    page = opened(url, width=1150)
     slide(page, "iteration", 0)
     x = across(bars(page), timeline.record["span"])
     bottom, most = BARS - 3, timeline.record["most_tokens"]
@@ -298,8 +330,8 @@ def test_tokens_are_stacked_to_scale_under_the_budget(url, visit, timeline, rgb)
     assert second["budget"] == 32
 
 
-def test_pointing_tells_what_a_request_does(url, visit, timeline):
-    page = opened(visit, url)
+def test_pointing_tells_what_a_request_does(url, opened, boxes, timeline):
+    page = opened(url)
     x = across(lanes(page), timeline.record["span"])
 
     def point(of, time, row):
@@ -338,8 +370,8 @@ def test_pointing_tells_what_a_request_does(url, visit, timeline):
     assert about(page).startswith("Point at a bar")
 
 
-def test_a_click_chooses_the_request_and_the_iteration(url, visit, timeline):
-    page = opened(visit, url)
+def test_a_click_chooses_the_request_and_the_iteration(url, opened, timeline):
+    page = opened(url)
     x = across(lanes(page), timeline.record["span"])
     box = lanes(page, 1).bounding_box()
     page.mouse.click(box["x"] + x(1_200_000), box["y"] + middle(4))
@@ -353,8 +385,8 @@ def test_a_click_chooses_the_request_and_the_iteration(url, visit, timeline):
     assert 0 <= 900_000 - one["start"][iteration] < one["span"][iteration]
 
 
-def test_keys_step_choose_and_zoom(url, visit):
-    page = opened(visit, url)
+def test_keys_step_choose_and_zoom(url, opened):
+    page = opened(url)
     for of in range(2):
         slide(page, "iteration", 0)
         slide(page, "request", 0)
@@ -382,8 +414,8 @@ def test_keys_step_choose_and_zoom(url, visit):
     assert at(page) == 1
 
 
-def test_zooming_keeps_what_is_under_the_pointer_and_dragging_moves_it(url, visit, timeline, rgb):
-    page = opened(visit, url)
+def test_zooming_keeps_what_is_under_the_pointer_and_dragging_moves_it(url, opened, timeline):
+    page = opened(url)
     slide(page, "iteration", 0)
     x = across(lanes(page), timeline.record["span"])
     box = lanes(page).bounding_box()
@@ -424,51 +456,30 @@ def test_zooming_keeps_what_is_under_the_pointer_and_dragging_moves_it(url, visi
     assert page.locator(".tk-zoom output").inner_text() == f"958{GAP}µs"
 
 
-def test_it_plays_to_the_end_and_from_there_anew(url, visit):
-    page = opened(visit, url)
-    page.clock.install()
-    play = page.get_by_role("button", name="Play")
-    play.click()
-    page.clock.run_for(3000)
-    page.get_by_role("button", name="Pause").click()
-    paused = at(page)
-    assert 0 < paused < 76
-    page.clock.run_for(3000)
-    assert at(page) == paused
-    play.click()
-    page.clock.run_for(20_000)
-    assert at(page) == 76
-    assert page.get_by_role("button", name="Forward").is_disabled()
-    play.click()
-    page.clock.run_for(2000)
-    assert 0 < at(page) < 76
+def test_it_plays_to_the_end_and_from_there_anew(url, opened, plays):
+    page = opened(url)
+    plays(page, at, last=76)
 
 
-def test_a_link_holds_the_state_and_bends_what_can_not_be(timeline, publish, visit):
+def test_a_link_holds_the_state_and_bends_what_can_not_be(timeline, publish, alive, opened, label):
     url = publish(timeline.html())
-    page = opened(visit, url)
+    page = opened(url)
     slide(page, "iteration", 12)
     slide(page, "request", 3)
     page.get_by_role("button", name="Zoom in").click()
     page.wait_for_url(f"**#{timeline.id}.step=12&request=3&view_start=*&view_end=*")
-    again = alive(visit(page.url))
+    again = alive(page.url)
     assert label(again) == label(page)
     assert again.locator(".tk-axis").inner_html() == page.locator(".tk-axis").inner_html()
-    wrong = alive(
-        visit(f"{url}#{timeline.id}.step=999&request=-3&view_start=70000&view_end=20000&x=1")
-    )
+    wrong = alive(f"{url}#{timeline.id}.step=999&request=-3&view_start=70000&view_end=20000&x=1")
     assert at(wrong) == 76
     wrong.wait_for_url(f"**#{timeline.id}.step=76")
     assert wrong.get_by_role("button", name="All").is_disabled()
 
 
-def test_the_table_gives_the_same_data(url, visit, served):
-    page = opened(visit, url)
-    page.get_by_text("The same data as a table").click()
-    page.locator("tbody tr").first.wait_for()
-    head, *found = page.locator("details table").evaluate(
-        "table => [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent))"
-    )
+def test_the_table_gives_the_same_data(url, opened, table, served):
+    page = opened(url)
+    head, *found = table(page)
     assert head == [
         "request", "schedule", "arrival (s)", "prompt tokens", "output tokens", "TTFT (s)",
         "longest ITL (s)", "end to end (s)", "pre-emptions",
@@ -487,8 +498,8 @@ def test_the_table_gives_the_same_data(url, visit, served):
     assert found == expected
 
 
-def test_the_file_for_perfetto_is_the_one_that_python_writes(timeline, url, visit):
-    page = opened(visit, url)
+def test_the_file_for_perfetto_is_the_one_that_python_writes(timeline, url, opened):
+    page = opened(url)
     with page.expect_download() as download:
         page.get_by_role("button", name="Save for Perfetto").click()
     assert download.value.suggested_filename == "timeline.json"
@@ -496,10 +507,10 @@ def test_the_file_for_perfetto_is_the_one_that_python_writes(timeline, url, visi
     assert found == chrome_trace(timeline.schedules, timeline.window)
 
 
-def test_the_curves_carry_the_targets_and_the_requests_marks(served, publish, visit):
+def test_the_curves_carry_the_targets_and_the_requests_marks(served, publish, alive):
     schedule = served("vLLM v0")
     widget = Timeline(schedule, Targets(ttft=0.4, inter_token=0.1))
-    page = alive(visit(publish(widget.html())))
+    page = alive(publish(widget.html()))
     assert page.locator(".tk-ask").inner_text() == (
         "How long is the longest wait between two tokens of request 0? What comes after its first "
         "token is hidden."
@@ -532,7 +543,13 @@ def test_the_curves_carry_the_targets_and_the_requests_marks(served, publish, vi
     assert page.locator(".tk-figures .tk-of").last.inner_text() == "this schedule: targets met"
 
 
-def test_padding_is_hollow_and_named(publish, visit, rgb):
+def reddish(pixel):
+    """Whether a pixel is of the outline of what is wasted, be it blended with what is below."""
+    red, green, blue = map(int, re.findall(r"\d+", pixel))
+    return red > green + 60 > blue
+
+
+def test_padding_is_hollow_and_named(publish, opened, rgb):
     trace = Trace(np.zeros(3), np.array([5, 90, 20]), np.array([4, 2, 6]), 8)
 
     class Second:
@@ -542,9 +559,9 @@ def test_padding_is_hollow_and_named(publish, visit, rgb):
             return 0.5
 
     widget = Timeline(simulate(trace, Static(3), Second()))
-    page = opened(visit, publish(widget.html()))
-    assert page.locator(".tk-key").inner_text().split() == [
-        "waiting", "prefill", "decode", "padding",
+    page = opened(publish(widget.html()))
+    assert page.locator(".tk-key").inner_text().split("\n") == [
+        "waiting", "prefill", "decode", "standing still", "padding",
     ]  # fmt: skip
     assert "padding tokens" in page.locator(".tk-now").inner_text()
     x = across(bars(page), widget.record["span"])
@@ -562,6 +579,21 @@ def test_padding_is_hollow_and_named(publish, visit, rgb):
     edge = [pixels(bars(page), [(time, y(270) + dy)])[0] for dy in (-1, -0.5, 0, 0.5)]
     assert len({*edge}) > 1
 
+    # request 1 has ended at 1 s, and its row is computed until 3 s
+    missed, decode = (rgb(tokens()[name][0]) for name in ("missed", "decode"))
+    x = across(lanes(page), widget.record["span"])
+    inside, after = (x(2.2e6), middle(1) + 3), (x(0.75e6), middle(1) + 3)
+    assert pixels(lanes(page), [after]) == [decode]
+    assert pixels(lanes(page), [inside])[0] not in (missed, decode)
+    side = [(x(1e6) + dx, middle(1) + 3) for dx in (-1, -0.5, 0, 0.5)]
+    ink = {pixel for pixel in pixels(lanes(page), side) if pixel}
+    assert any(reddish(pixel) for pixel in ink), ink
+    box = lanes(page).bounding_box()
+    page.mouse.move(box["x"] + inside[0], box["y"] + inside[1])
+    assert about(page) == (
+        "Request 1 has ended; its row is computed for nothing from 1.000 to 3.000 s: 2 s."
+    )
+
 
 @pytest.fixture
 def busy(served):
@@ -569,10 +601,10 @@ def busy(served):
     return served("vLLM v1", blocks=60, times=25)
 
 
-def test_many_requests_scroll_and_the_chosen_one_is_in_sight(busy, publish, visit):
+def test_many_requests_scroll_and_the_chosen_one_is_in_sight(busy, publish, opened, label):
     widget = Timeline(busy)
     assert len(widget.record["requests"]) == 150
-    page = opened(visit, publish(widget.html()))
+    page = opened(publish(widget.html()))
     scroll = page.locator(".tk-scroll")
     assert scroll.evaluate("node => node.scrollHeight > 2 * node.clientHeight")
     scroll.focus()
@@ -584,11 +616,11 @@ def test_many_requests_scroll_and_the_chosen_one_is_in_sight(busy, publish, visi
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_themes_and_accessibility(visit, publish, timeline, rgb, serious_faults, shot, theme):
+def test_themes_and_accessibility(alive, publish, timeline, rgb, serious_faults, shot, theme):
     widget = Timeline(
         timeline.schedules, Targets(ttft=0.6, inter_token=0.2), budget={"Sarathi-Serve": 32}
     )
-    page = alive(visit(publish(widget.html()), reduced_motion="reduce"))
+    page = alive(publish(widget.html()), reduced_motion="reduce")
     page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     settled(page)
     assert serious_faults(page) == []
@@ -617,10 +649,10 @@ def test_themes_and_accessibility(visit, publish, timeline, rgb, serious_faults,
 @pytest.mark.parametrize("width", [320, 360, 560, 820, 1200])
 @pytest.mark.parametrize("many", [False, True])
 def test_it_fits_every_width_and_no_words_overlap(
-    publish, visit, timeline, busy, shot, width, many
+    publish, opened, boxes, apart, timeline, busy, shot, width, many
 ):
     widget = Timeline(busy, Targets(ttft=5)) if many else timeline
-    page = opened(visit, publish(widget.html()), width=width, reduced_motion="reduce")
+    page = opened(publish(widget.html()), width=width, reduced_motion="reduce")
     for zooms in (0, 3, 4):
         for _ in range(zooms):
             page.get_by_role("button", name="Zoom in").click()
@@ -628,31 +660,16 @@ def test_it_fits_every_width_and_no_words_overlap(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         texts = boxes(page, ".tk-drawing svg text:not(:empty)")
         assert len(texts) > 8
-        for one, (left, top, right, bottom) in enumerate(texts):
-            assert 0 <= left < right <= width
-            for other in texts[:one]:
-                apart = right <= other[0] or other[2] <= left
-                assert apart or bottom <= other[1] + 1 or other[3] <= top + 1
+        apart(texts, width)
     shot(page, f"timeline-{'many' if many else 'toy'}-{width}", full_page=True)
     page.set_viewport_size({"width": 700, "height": 900})
     page.wait_for_function("document.querySelector('.tk-scroll canvas').clientWidth > 640")
 
 
-def test_nothing_moves_by_itself(url, visit):
-    page = opened(visit, url, reduced_motion="no-preference")
-    looks = page.evaluate(
-        """async () => {
-            document.querySelector(".tk-steps button:nth-child(3)").click();
-            const seen = new Set();
-            await new Promise(requestAnimationFrame);
-            for (let at = 0; at < 30; at++) {
-                await new Promise(requestAnimationFrame);
-                seen.add(document.querySelector(".tk-scroll canvas").toDataURL());
-            }
-            return seen.size;
-        }"""
-    )
-    assert looks == 1
+def test_nothing_moves_by_itself(url, opened, looks):
+    page = opened(url, reduced_motion="no-preference")
+    forward = "$('.tk-steps button:nth-child(3)').click(); await new Promise(requestAnimationFrame)"
+    assert looks(page, forward, "$('.tk-scroll canvas').toDataURL()") == 1
 
 
 def test_words_of_another_language_need_no_code(publish, visit, timeline):

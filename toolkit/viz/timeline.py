@@ -17,6 +17,7 @@ import traitlets
 from matplotlib.figure import Figure
 
 from toolkit.serving.batching import Schedule, Targets
+from toolkit.serving.batching.chrome_trace import microseconds
 from toolkit.serving.batching.lanes import lanes, present
 from toolkit.viz.timeline_picture import draw_schedules
 from toolkit.viz.timeline_record import columns, guess_of, lasting
@@ -40,6 +41,7 @@ class Timeline(Widget):
         first: the request that is shown first. The reader guesses its longest wait between two
             tokens, under the last schedule. By default the one that waits longest under the first,
             of those whose tokens are all in the window.
+        guess: whether the reader is asked before all is shown.
         window: from when to when, in seconds; by default all.
     Raises:
         ValueError: no schedule or more than two, schedules of different requests or without
@@ -69,6 +71,7 @@ class Timeline(Widget):
         budget: int | Mapping[str, int] | None = None,
         first: int | None = None,
         window: tuple[float, float] | None = None,
+        guess: bool = True,
     ) -> None:
         named = dict(schedules) if isinstance(schedules, Mapping) else {"schedule": schedules}
         _refuse(named)
@@ -77,16 +80,18 @@ class Timeline(Widget):
         _refuse_window(named, self.window)
         seen = [lanes(schedule, self.window) for schedule in named.values()]
         record = columns(named, seen, self.window, targets, _budgets(budget, named))
+        for one, schedule in zip(record["schedules"], named.values(), strict=True):
+            one |= _empty_rows(schedule, record)
         if first is not None and first not in record["requests"]:
             raise ValueError(
                 f"first must be a request that is in the window, got {first!r}: they are "
                 f"{record['requests'][0]} to {record['requests'][-1]}"
             )
-        guess = guess_of(record, first)
+        question = guess_of(record, first)
         super().__init__(
-            record=record | {"guess": guess},
-            request=record["requests"][guess["row"]],
-            revealed=not guess["choices"],
+            record=record | {"guess": question},
+            request=record["requests"][question["row"]],
+            revealed=not (guess and question["choices"]),
         )
 
     @property
@@ -209,6 +214,31 @@ def _sizes(named: dict[str, Schedule], window: tuple[float, float]) -> tuple[int
     )
     there = np.any([present(schedule, window) for schedule in named.values()], axis=0)
     return chunks, int(there.sum())
+
+
+def _empty_rows(schedule: Schedule, record: dict[str, Any]) -> dict[str, list[int]]:
+    """Whose row of a static batch is computed for nothing, and from when to when.
+
+    Only where nobody joins a batch are the padding tokens the rows of those that have ended.
+    """
+    _, batch = np.unique(schedule.began, return_inverse=True)
+    joins = np.flatnonzero(np.diff(batch[schedule.chunk_request])) + 1
+    static = np.isin(joins, schedule.chunk_offsets).all()
+    last = schedule.last_token
+    until = np.full(len(last), -np.inf)
+    np.fmax.at(until, batch, last)
+    ends = until[batch]
+    # its batch's last iteration: rows are padded there if any has ended before
+    final = np.minimum(np.searchsorted(schedule.end, ends), schedule.iterations - 1)
+    padded = (schedule.padding > 0) & (schedule.prefill_tokens == 0)
+    empty = static & padded[final] & (last < ends)
+    rows = np.flatnonzero(empty[record["requests"]])
+    found = np.array(record["requests"])[rows]
+    return {
+        "empty_request": rows.tolist(),
+        "empty_start": [time - record["origin"] for time in microseconds(last[found])],
+        "empty_end": [time - record["origin"] for time in microseconds(ends[found])],
+    }
 
 
 def _budgets(

@@ -21,7 +21,7 @@ GREEDY = Sampling()
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class GenerationParams:
     """How an answer is to be written, and where it ends.
 
     Attributes:
@@ -54,14 +54,15 @@ class Answer:
     Args:
         request: as the scheduler sees it.
         known: the request's tokens; what is written is added to them.
-        asked: how to write it.
+        params: how to write it.
         tokenizer: for its text, where the model has one.
         turn: computes one iteration.
 
     Attributes:
-        request, known, asked: see above.
+        request, known, params: see above.
         tokens: written so far, without one that ends it.
         text: what is certain of its text so far: whole characters, nothing of a text to stop at.
+            Once it has ended, all of it.
         reason: why it has ended: ``"end"`` (by a token), ``"stop"`` (by a text), ``"length"`` or
             ``"cancelled"``; None until then.
     """
@@ -70,16 +71,17 @@ class Answer:
         self,
         request: LiveRequest,
         known: list[int],
-        asked: Asked,
+        params: GenerationParams,
         tokenizer: BPE | None,
         turn: Callable[[], None],
     ) -> None:
-        self.request, self.known, self.asked = request, known, asked
+        self.request, self.known, self.params = request, known, params
         self.tokens: list[int] = []
         self.text = ""
         self.reason: str | None = None
-        self._listener = None if tokenizer is None else Listener(tokenizer, asked.stop)
-        self._dice = np.random.default_rng([asked.seed, 0])  # as ``Llama.generate`` has it
+        self._listener = None if tokenizer is None else Listener(tokenizer, params.stop)
+        rng = np.random.default_rng([params.seed, 0])  # as ``Llama.generate`` has it
+        self._uniform = torch.from_numpy(rng.random(params.max_new_tokens))
         self._turn = turn
 
     @property
@@ -112,14 +114,15 @@ class Answer:
                 self._turn()
 
     def choose(self, logits: Float[Tensor, " vocab"]) -> int:
-        """The token that comes next."""
-        uniform = torch.tensor([self._dice.random()], dtype=torch.float64)
-        return int(choose(logits[None], self.asked.sampling, uniform))
+        """The token that comes next; asked once more, the same one."""
+        place = len(self.tokens)
+        uniform = self._uniform[place : place + 1]
+        return int(choose(logits[None], self.params.sampling, uniform))
 
     def take(self, token: int) -> None:
         """One more token, by which it may end."""
         self.known.append(token)
-        if token in self.asked.ends:
+        if token in self.params.ends:
             self.end("end")
             return
         self.tokens.append(token)
@@ -128,7 +131,7 @@ class Answer:
             if self._listener.stopped:
                 self.end("stop")
                 return
-        if len(self.tokens) == self.asked.max_new_tokens:
+        if len(self.tokens) == self.params.max_new_tokens:
             self.end("length")
 
     def end(self, reason: str) -> None:

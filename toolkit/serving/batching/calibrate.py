@@ -22,30 +22,38 @@ from .work import Work
 RUNS = 3
 """Of which a step's median is taken."""
 
-LOADS = ((512, 12), (128, 6), (32, 2))
-"""Token budgets and most requests at once: from long chunks beside many answers to few of each."""
+LOADS = ((512, 12), (128, 16), (64, 4), (32, 8), (16, 12), (8, 2))
+"""Token budgets and most requests at once: long chunks beside many answers, few of each, and all
+that lies between.
+"""
 
 
 def calibrate(model: Llama, *, seed: int = 0) -> Calibrated:
     """Measure steps of many kinds and fit what each part of their work costs.
 
-    It takes about a minute for a small model, in which the machine should have nothing else to do.
+    It takes a minute or two for a small model, in which the machine should have nothing else to do.
 
     Args:
         model: with a tokenizer and a context of at least 616 tokens.
         seed: of the requests that are served.
     """
-    dice = np.random.default_rng(seed)
-    prompts = np.geomspace(8, 600, 12).astype(int)[dice.permutation(12)]
-    trace = Trace(np.zeros(12), prompts, dice.integers(4, 16, 12), max_tokens=16)
+    rng = np.random.default_rng(seed)
     works: list[Work[int]] = []
     seconds: list[float] = []
     for budget, most in LOADS:
+        longest = min(600, 4 * budget)
+        prompts = np.geomspace(8, longest, 16).astype(int)[rng.permutation(16)]
+        trace = Trace(np.zeros(16), prompts, rng.integers(4, 16, 16), max_tokens=16)
         runs = [_measured(model, VllmV1(budget, most), trace) for _ in range(RUNS)]
-        columns = [column.tolist() for column in runs[0].work]
-        works += [Work(*row) for row in zip(*columns, strict=True)]
+        works += steps(runs[0])
         seconds += np.median([run.seconds for run in runs], axis=0).tolist()
     return Calibrated.fit(works, seconds)
+
+
+def steps(schedule: Schedule) -> list[Work[int]]:
+    """The work of each step, for ``Calibrated.fit`` beside ``schedule.seconds``."""
+    columns = [column.tolist() for column in schedule.work]
+    return [Work(*row) for row in zip(*columns, strict=True)]
 
 
 def _measured(model: Llama, policy: VllmV1, trace: Trace) -> Schedule:

@@ -23,7 +23,7 @@ import torch
 
 from toolkit.models.llama import Llama, Sampling
 
-from .answer import GREEDY, Answer, Asked
+from .answer import GREEDY, Answer, GenerationParams
 from .paged import Chunk, Pages, RaggedBatch
 from .recording import Recorder
 from .schedule import Schedule
@@ -102,8 +102,8 @@ class Engine:
             raise ValueError(self.model.no_tokenizer)
         tokens = self.model.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
         ids = self.model.as_ids(tokens)[0].tolist()
-        asked = Asked(max_new_tokens, sampling, seed, stop, self.model.config.eos)
-        return self._send(ids, asked, self.now, max_new_tokens)
+        params = GenerationParams(max_new_tokens, sampling, seed, stop, self.model.config.eos)
+        return self._send(ids, params, self.now, max_new_tokens)
 
     def send(self, request: Request) -> Answer:
         """Put a trace's request into the queue: it writes exactly its ``output_tokens``.
@@ -119,10 +119,17 @@ class Engine:
                 f"request {request.id} has no tokens for a model to read: replay() draws some"
             )
         ids = self.model.as_ids(request.tokens)[0].tolist()
-        return self._send(ids, Asked(request.output_tokens), request.arrival, request.max_tokens)
+        params = GenerationParams(request.output_tokens)
+        return self._send(ids, params, request.arrival, request.max_tokens)
 
     def cancel(self, answer: Answer) -> None:
-        """Leave an answer as it is; one that has ended stays ended."""
+        """Leave an answer as it is; one that has ended stays ended.
+
+        Raises:
+            ValueError: it is another engine's.
+        """
+        if answer not in self.answers:
+            raise ValueError(f"answer {answer.request.id} is another engine's: cancel it there")
         if not answer.ended:
             self._scheduler.remove(answer.request)
             answer.end("cancelled")
@@ -135,6 +142,8 @@ class Engine:
     @torch.inference_mode()
     def step(self) -> Batch:
         """Compute one iteration; its batch, which is empty if the policy would rather wait.
+
+        If computing it is interrupted, nothing of it counts, and the next step begins it anew.
 
         Raises:
             PolicyError: the batch breaks a rule.
@@ -160,17 +169,19 @@ class Engine:
             [answer.request.prompt_tokens for answer in self.answers],
         )
 
-    def _send(self, ids: list[int], asked: Asked, arrival: float, max_tokens: int) -> Answer:
-        if len(ids) + asked.max_new_tokens > self.model.context:
+    def _send(
+        self, ids: list[int], params: GenerationParams, arrival: float, max_tokens: int
+    ) -> Answer:
+        if len(ids) + params.max_new_tokens > self.model.context:
             raise ValueError(
-                f"the prompt has {len(ids):,} tokens, and {asked.max_new_tokens:,} more would not "
+                f"the prompt has {len(ids):,} tokens, and {params.max_new_tokens:,} more would not "
                 f"fit the context of {self.model.context:,}: shorten it, or ask for fewer"
             )
         size = len(ids)
         request = LiveRequest(len(self.answers), arrival, size, max_tokens, size, tokens=ids)
         self._scheduler.add(request)
         tokenizer = self.model.tokenizer if self.model.has_tokenizer else None
-        self.answers.append(Answer(request, ids, asked, tokenizer, self._turn))
+        self.answers.append(Answer(request, ids, params, tokenizer, self._turn))
         return self.answers[-1]
 
     def _turn(self) -> None:
@@ -185,16 +196,23 @@ class Engine:
         """Compute a batch; those that have written a token by it."""
         chunks, ids, last = [], [], {}
         for number, tokens in batch.chunks.items():
-            start = self._scheduler.running[number].computed
+            request = self._scheduler.running[number]
+            start = request.computed
             chunks.append(Chunk(self._memory.tables[number], start, tokens))
             ids += self.answers[number].known[start : start + tokens]
-            last[number] = len(ids) - 1
+            if tokens == request.left:
+                last[number] = len(ids) - 1
         cache = RaggedBatch(self.pages, chunks)
         states = self.model.last_states(torch.tensor([ids]), cache)[0]
+        logits = self.model.logits(states[list(last.values())])
+        chosen = {
+            number: self.answers[number].choose(row)
+            for number, row in zip(last, logits, strict=True)
+        }
+        # from here on it counts
         writing = self._scheduler.finish(batch)
-        logits = self.model.logits(states[[last[request.id] for request in writing]])
-        for request, row in zip(writing, logits, strict=True):
+        for request in writing:
             answer = self.answers[request.id]
-            answer.take(answer.choose(row))
+            answer.take(chosen[request.id])
             self._scheduler.wrote(request, ended=answer.ended)
         return writing

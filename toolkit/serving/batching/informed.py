@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .state import Batch, State
+from .scheduler import PolicyError
+from .state import Batch, Memory, State
 
 Event = tuple[Any, ...]
 """What happened to a request: a word, its id, and numbers.
@@ -32,6 +33,9 @@ class Informed:
 
     Args:
         decide: is told of the events since its last call, in the order in which they happened.
+    Raises:
+        PolicyError: from ``next_batch``, ``decide`` says something else than it should.
+        ValueError: from ``next_batch``, another memory's requests.
     """
 
     def __init__(self, decide: Decide) -> None:
@@ -39,11 +43,28 @@ class Informed:
         self._computed: dict[int, int] = {}  # of each request that it knows of
         self._known: dict[int, int] = {}
         self._last = Batch()
+        self._memory: Memory | None = None
+        self._iteration = -1
 
     def next_batch(self, state: State) -> Batch:
         """See ``Policy``."""
-        chunks, preempted = self._decide(list(self._events(state)))
-        self._last = Batch(dict(chunks), list(preempted))
+        if self._memory is None:
+            self._memory = state.memory
+        if self._memory is not state.memory:
+            raise ValueError(
+                "Informed keeps the books of one memory, and was shown another's requests: "
+                "make one for each run, with one stage"
+            )
+        self._iteration += 1
+        said = self._decide(list(self._events(state)))
+        try:
+            chunks, preempted = said
+            self._last = Batch(dict(chunks), list(preempted))
+        except (TypeError, ValueError) as error:
+            raise PolicyError(
+                f"iteration {self._iteration}: decide must give chunks, a dict, and who is "
+                f"pre-empted, a list, got {said!r}"
+            ) from error
         return self._last
 
     def _events(self, state: State) -> Iterator[Event]:

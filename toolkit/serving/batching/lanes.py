@@ -53,7 +53,11 @@ def lanes(schedule: Schedule, span: tuple[float, float] = (-inf, inf)) -> Lanes:
     Args:
         schedule: of at least one iteration.
         span: from when to when.
+    Raises:
+        ValueError: a schedule without an iteration.
     """
+    if not schedule.iterations:
+        raise ValueError("a schedule of 0 iterations has no lanes: it must have at least 1")
     start, end = span
     first, last = schedule.between(start, end)
     alive = present(schedule, span)
@@ -72,7 +76,7 @@ def lanes(schedule: Schedule, span: tuple[float, float] = (-inf, inf)) -> Lanes:
     losses = np.searchsorted(np.sort(lost_at), at, side="right")
     follows = (request[1:] == request[:-1]) & (losses[1:] == losses[:-1])
     decode = np.zeros(len(order), dtype=bool)
-    decode[1:] = follows & _wrote(schedule, request, iteration)[:-1]
+    decode[1:] = follows & _wrote(schedule, at, stride)[:-1]
 
     begins = np.append(schedule.start, schedule.end.max())
     wait_request = np.concatenate([np.flatnonzero(alive), lost_request])
@@ -111,11 +115,9 @@ def present(schedule: Schedule, span: tuple[float, float]) -> Bool[np.ndarray, "
     return (schedule.arrival < end) & ~(schedule.last_token <= start)
 
 
-def _wrote(schedule: Schedule, request: np.ndarray, iteration: np.ndarray) -> np.ndarray:
+def _wrote(schedule: Schedule, at: np.ndarray, stride: int) -> np.ndarray:
     """Whether a chunk was its request's last before a token: one was there when it ended."""
-    asked = np.unique(request)
+    when = np.searchsorted(schedule.end, schedule.token_times)
+    here = np.append(schedule.end, np.nan)[when] == schedule.token_times
     writer = np.repeat(np.arange(schedule.requests), schedule.output_tokens)
-    among = np.isin(writer, asked)
-    # as complex numbers, pairs compare exactly
-    tokens = writer[among] + 1j * schedule.token_times[among]
-    return np.isin(request + 1j * schedule.end[iteration], tokens)
+    return np.isin(at, (writer * stride + when)[here])

@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import ndtr
 
-from toolkit.arguments import whole_number
+from toolkit.arguments import at_least_one, whole_number
 
 NARROWEST, WIDEST = 1e-3, 5.0
 """Standard deviations of a logarithm, between which it is looked for."""
@@ -38,8 +38,7 @@ class Fixed:
     tokens: int
 
     def __post_init__(self) -> None:
-        if whole_number("tokens", self.tokens) < 1:
-            raise ValueError(f"tokens must be at least 1, got {self.tokens}")
+        at_least_one(tokens=self.tokens)
 
     @property
     def most(self) -> int:
@@ -48,7 +47,7 @@ class Fixed:
 
     def draw(self, rng: np.random.Generator, count: int) -> Int64[np.ndarray, " count"]:
         """See ``Lengths``."""
-        return np.full(count, self.tokens)
+        return np.full(count, self.tokens, np.int64)
 
 
 @dataclass(frozen=True, slots=True)

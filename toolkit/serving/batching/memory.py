@@ -9,9 +9,14 @@ Source:
 
 from __future__ import annotations
 
-from toolkit.arguments import whole_number
+from toolkit.arguments import at_least_one
 
 from .state import LiveRequest
+
+
+def blocks_for(tokens: int, block_size: int) -> int:
+    """Blocks that so many tokens fill, the last perhaps in part."""
+    return -(-tokens // block_size)
 
 
 class Blocks:
@@ -23,9 +28,7 @@ class Blocks:
     """
 
     def __init__(self, blocks: int, block_size: int = 16) -> None:
-        for name, number in (("blocks", blocks), ("block_size", block_size)):
-            if whole_number(name, number) < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        at_least_one(blocks=blocks, block_size=block_size)
         self.blocks, self.block_size = blocks, block_size
         self._fresh = 0  # the first that was never held
         self._given_back: list[int] = []
@@ -39,7 +42,7 @@ class Blocks:
     def needs(self, request: LiveRequest, tokens: int) -> int:
         """See ``Memory``."""
         held = self.tables.get(request.id)
-        return -(-tokens // self.block_size) - (len(held) if held else 0)
+        return blocks_for(tokens, self.block_size) - (len(held) if held else 0)
 
     def hit(self, request: LiveRequest) -> int:
         """Nothing: blocks are not shared."""
@@ -53,7 +56,7 @@ class Blocks:
     def grow(self, request: LiveRequest, tokens: int) -> None:
         """See ``Memory``."""
         table = self.tables[request.id]
-        for _ in range(-(-tokens // self.block_size) - len(table)):
+        for _ in range(blocks_for(tokens, self.block_size) - len(table)):
             if self._given_back:
                 table.append(self._given_back.pop())
             else:

@@ -101,15 +101,22 @@ class Metrics:
 def metrics(
     schedule: Schedule, targets: Targets | None = None, cost: Roofline | None = None
 ) -> Metrics:
-    """Sum up a schedule.
+    """Sum up a schedule. A request that was cancelled after its first token counts as served.
 
     Args:
-        schedule: of at least one iteration.
+        schedule: of at least one iteration, in which a token was written.
         targets: what each request was promised; by default nothing.
         cost: the cards it was computed on, for MFU and MBU.
+    Raises:
+        ValueError: a schedule without an iteration or a token.
     """
-    targets = targets or Targets()
     served = schedule.output_tokens > 0
+    if not (schedule.iterations and served.any()):
+        raise ValueError(
+            f"a schedule of {schedule.iterations:,} iterations and {len(schedule.token_times):,} "
+            f"tokens has nothing to measure: it must have at least one of each"
+        )
+    targets = targets or Targets()
     first, last = schedule.first_token[served], schedule.last_token[served]
     arrival = schedule.arrival[served]
     tpot = _tpot(schedule)

@@ -6,12 +6,15 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from io import StringIO
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
+
+from .memory import blocks_for
 
 BLOCK = 512
 """Tokens of a block in Mooncake's traces; a prompt's last block may hold fewer."""
@@ -33,11 +36,8 @@ class Rows(NamedTuple):
 def read_rows(path: str | PathLike[str]) -> Rows:
     """Read a trace: see ``Trace.load``."""
     path = Path(path)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        if path.suffix == ".jsonl":
-            rows = list(_mooncake(path.name, file))
-        else:
-            rows = list(_table(path.name, file))
+    read = _mooncake if path.suffix == ".jsonl" else _table
+    rows = list(read(path.name, StringIO(_text(path), newline="")))
     if not rows:
         raise ValueError(f"{path.name} has no requests: it needs at least one row")
     arrival, prompt, output, blocks = zip(*rows, strict=True)
@@ -52,7 +52,19 @@ def read_rows(path: str | PathLike[str]) -> Rows:
 Row = tuple[float, int, int, tuple[int, ...] | None]
 
 
-def _table(name: str, file: Any) -> Iterator[Row]:
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path.name}, line {line}: the byte {data[error.start]:#04x} is not UTF-8: "
+            "save the file in that encoding"
+        ) from None
+
+
+def _table(name: str, file: StringIO) -> Iterator[Row]:
     lines = csv.DictReader(file)
     header = lines.fieldnames or []
     columns = next((these for these in (AZURE, PLAIN) if set(these) <= set(header)), None)
@@ -73,7 +85,7 @@ def _table(name: str, file: Any) -> Iterator[Row]:
         )
 
 
-def _mooncake(name: str, file: Any) -> Iterator[Row]:
+def _mooncake(name: str, file: StringIO) -> Iterator[Row]:
     for number, line in enumerate(file, start=1):
         where = f"{name}, line {number}"
         try:
@@ -86,11 +98,12 @@ def _mooncake(name: str, file: Any) -> Iterator[Row]:
             )
         time, prompt, output, blocks = (row[column] for column in MOONCAKE)
         tokens = _value(where, "input_length", prompt, _tokens)
-        if not isinstance(blocks, list) or len(blocks) != -(-tokens // BLOCK):
+        count = blocks_for(tokens, BLOCK)
+        if not isinstance(blocks, list) or len(blocks) != count:
             have = f"{len(blocks)} ids" if isinstance(blocks, list) else repr(blocks)
             raise ValueError(
                 f"{where}: hash_ids must have one id for each {BLOCK} of its {tokens:,} tokens, "
-                f"which is {-(-tokens // BLOCK)}, got {have}"
+                f"which is {count}, got {have}"
             )
         yield (
             _value(where, "timestamp", time, _seconds) / 1e3,
@@ -103,7 +116,7 @@ def _mooncake(name: str, file: Any) -> Iterator[Row]:
 def _value(where: str, column: str, value: Any, read: Callable[[Any], Any]) -> Any:
     try:
         return read(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{where}: {column} must be {read.__doc__}, got {value!r}") from None
 
 
@@ -118,21 +131,26 @@ def _seconds(value: Any) -> float:
 def _seconds_of_a_date(value: Any) -> float:
     """a time such as 2023-11-16 18:15:46.6805900"""
     # Python knows microseconds, and the trace has a digit more.
-    whole, _, fraction = value.partition(".")
+    whole, point, fraction = str(value).partition(".")
+    if point and not fraction.isdecimal():
+        raise ValueError
     moment = datetime.fromisoformat(f"{whole}+00:00")
-    return moment.timestamp() + (float(f"0.{fraction}") if fraction else 0.0)
+    return moment.timestamp() + float(f"0.{fraction or 0}")
 
 
 def _tokens(value: Any) -> int:
-    """a whole number of at least 1"""
+    """a whole number of at least 1, below 2**31"""
     number = _id(value)
-    if number < 1:
+    if not 1 <= number < 2**31:
         raise ValueError
     return number
 
 
 def _id(value: Any) -> int:
-    """a whole number"""
+    """a whole number below 2**63"""
     if not isinstance(value, int | str) or isinstance(value, bool):
         raise TypeError
-    return int(value)
+    number = int(value)
+    if abs(number) >= 2**63:
+        raise ValueError
+    return number

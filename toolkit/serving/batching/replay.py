@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pydoc_data.topics import topics
 
 import numpy as np
@@ -35,10 +36,17 @@ def replay(
     Returns:
         What was measured.
     Raises:
-        ValueError: a request is too long for the model's context or the memory.
+        ValueError: requests out of order, a text without tokens, or a request that is too long
+            for the model's context or the memory.
         PolicyError: a batch breaks a rule.
     """
     requests = list(trace)
+    for before, request in pairwise(requests):
+        if request.arrival < before.arrival:
+            raise ValueError(
+                f"request {request.id} arrives at {request.arrival}, and stands behind request "
+                f"{before.id}, at {before.arrival}: sort the requests by arrival"
+            )
     if any(request.tokens is None for request in requests):
         words = engine.model.tokenizer.encode("\n".join(topics.values()) if text is None else text)
         requests = with_prompts(requests, words, seed)
@@ -60,11 +68,15 @@ def with_prompts(requests: Iterable[Request], words: Sequence[int], seed: int) -
         requests: those that have tokens keep them.
         words: the text's tokens, at least one.
         seed: of the places.
+    Raises:
+        ValueError: the text has no tokens.
     """
-    dice, text = np.random.default_rng(seed), np.asarray(words)
+    if not len(words):
+        raise ValueError("the text has no tokens: give one of at least a word")
+    rng, text = np.random.default_rng(seed), np.asarray(words)
     given = []
     for request in requests:
-        place = dice.integers(len(text))
+        place = rng.integers(len(text))
         cut = text.take(np.arange(place, place + request.prompt_tokens), mode="wrap")
         tokens = request.tokens or tuple(cut.tolist())
         given.append(replace(request, tokens=tokens))

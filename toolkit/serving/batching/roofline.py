@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toolkit.arguments import whole_number
+from toolkit.arguments import at_least_one
 from toolkit.kernels.roofline import Card
 
 from .memory import Blocks
@@ -56,9 +56,12 @@ class Roofline:
     link: float = 300e9
 
     def __post_init__(self) -> None:
-        for name in ("tensor", "stages"):
-            if whole_number(name, getattr(self, name)) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        at_least_one(tensor=self.tensor, stages=self.stages)
+        layers = self.model.attention.layers
+        if layers % self.stages:
+            raise ValueError(
+                f"stages must divide the {layers} layers of {self.model.name}, got {self.stages}"
+            )
         if not self.link > 0:
             raise ValueError(f"link must be positive, in bytes a second, got {self.link!r}")
 
@@ -66,8 +69,14 @@ class Roofline:
         """An empty cache for one of the stages' batches, in what the weights leave of the memory.
 
         Raises:
-            ValueError: the weights alone don't fit.
+            ValueError: the weights alone don't fit, or it is not known how much the card has.
         """
+        at_least_one(block_size=block_size)
+        if self.card.name not in MEMORY:
+            raise ValueError(
+                f"the memory of {self.card.name!r} is not known, only that of "
+                f"{', '.join(MEMORY)}: make Blocks of as many as fit"
+            )
         cards = self.tensor * self.stages
         room = USED * MEMORY[self.card.name] * cards
         weights = BYTES * self.model.weights

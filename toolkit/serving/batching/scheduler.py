@@ -8,6 +8,7 @@ The simulator and the engine both turn this crank:
 from __future__ import annotations
 
 from collections import deque
+from numbers import Integral
 
 from .state import Batch, LiveRequest, Memory, Policy, State
 
@@ -65,6 +66,14 @@ class Scheduler:
         """
         state = State(time, self.waiting, list(self.running.values()), self.memory)
         batch = self.policy.next_batch(state)
+        if not isinstance(batch, Batch):
+            raise PolicyError(
+                f"iteration {self.iterations}: next_batch must give a Batch, got {batch!r}"
+            )
+        if batch.padding < 0:
+            raise PolicyError(
+                f"iteration {self.iterations}: padding must be at least 0, got {batch.padding}"
+            )
         for number in batch.preempted:
             self._preempt(number, batch)
         begin = set(batch.chunks) - self.running.keys()
@@ -72,6 +81,8 @@ class Scheduler:
             self._begin(batch, begin)
         running, memory, size = self.running, self.memory, self.memory.block_size
         for number, tokens in batch.chunks.items():
+            if type(tokens) is not int and not isinstance(tokens, Integral):
+                raise self._wrong(number, f"a chunk must be a whole number, got {tokens!r}")
             request = running[number]
             total = request.computed + tokens
             if tokens < 1 or total > request.known:
@@ -79,7 +90,7 @@ class Scheduler:
                     number,
                     f"a chunk of {tokens:,} tokens, and it has {request.left:,} left to compute",
                 )
-            if request.computed % size == 0 or tokens > size - request.computed % size:
+            if not request.has_room(tokens, size):
                 needed = memory.needs(request, total)
                 if needed > memory.free:
                     raise self._wrong(
@@ -115,10 +126,11 @@ class Scheduler:
 
     def remove(self, request: LiveRequest) -> None:
         """A request leaves, whether it runs or waits."""
-        if self.running.pop(request.id, None) is None:
-            self.waiting.remove(request)
-        else:
+        if self.running.get(request.id) is request:
+            del self.running[request.id]
             self.memory.release(request)
+        else:
+            self.waiting.remove(request)
 
     def _preempt(self, number: int, batch: Batch) -> None:
         request = self.running.pop(number, None)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 
 from .cost import Cost
-from .memory import Blocks
+from .memory import Blocks, blocks_for
 from .recording import Recorder
 from .schedule import Schedule
 from .scheduler import PolicyError, Scheduler
@@ -42,8 +42,13 @@ def simulate(
             ``Roofline`` does. By default there are blocks for all at once.
     Raises:
         PolicyError: the policy breaks a rule, or would wait for ever.
+        TypeError: ``memory`` makes none.
         ValueError: a request that doesn't fit the memory.
     """
+    if memory is not None and not callable(memory):
+        raise TypeError(
+            f"memory must be a function that makes one, such as lambda: Blocks(9), got {memory!r}"
+        )
     lanes = [
         _Lane(trace, first, cost.stages, Scheduler(policy, memory() if memory else _ample(trace)))
         for first in range(cost.stages)
@@ -125,5 +130,5 @@ class _Lane:
 
 def _ample(trace: Trace) -> Blocks:
     """Blocks for all requests at once."""
-    longest = trace.prompt_tokens + trace.max_tokens
-    return Blocks(int((-(-longest // BLOCK_SIZE)).sum()), BLOCK_SIZE)
+    longest = (trace.prompt_tokens + trace.max_tokens).tolist()
+    return Blocks(sum(blocks_for(tokens, BLOCK_SIZE) for tokens in longest), BLOCK_SIZE)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Protocol
 
 
@@ -29,6 +30,8 @@ class Request:
         tokens: the prompt's, where they are known.
         blocks: what each block of the prompt has in it, and in all before, as one number; where
             only that is known.
+    Raises:
+        ValueError: a number outside its range, or not as many tokens as the prompt has.
     """
 
     id: int
@@ -38,6 +41,22 @@ class Request:
     max_tokens: int
     tokens: tuple[int, ...] | None = None
     blocks: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.arrival):
+            raise ValueError(f"arrival must be a number of seconds, got {self.arrival!r}")
+        if self.prompt_tokens < 1:
+            raise ValueError(f"prompt_tokens must be at least 1, got {self.prompt_tokens}")
+        if not 1 <= self.output_tokens <= self.max_tokens:
+            raise ValueError(
+                f"output_tokens must be at least 1 and at most max_tokens, which is "
+                f"{self.max_tokens}, got {self.output_tokens}"
+            )
+        if self.tokens is not None and len(self.tokens) != self.prompt_tokens:
+            raise ValueError(
+                f"tokens must be as many as prompt_tokens, which is {self.prompt_tokens}, "
+                f"got {len(self.tokens)}"
+            )
 
 
 @dataclass(slots=True, eq=False)
@@ -90,6 +109,10 @@ class LiveRequest:
     def longest(self) -> int:
         """Tokens it can have in the end."""
         return self.prompt_tokens + self.max_tokens
+
+    def has_room(self, tokens: int, block_size: int) -> bool:
+        """Whether so many more fit the last block that it has, as nearly always in decoding."""
+        return 0 < self.computed % block_size <= block_size - tokens
 
 
 class Memory(Protocol):

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from os import PathLike
+from reprlib import repr as short
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from toolkit.arguments import whole_number
+from toolkit.arguments import at_least_one, whole_number
 
 from .lengths import Lengths, LogNormal
 from .reading import read_rows
@@ -40,6 +41,7 @@ class Trace:
             longest wrote.
         blocks: of each prompt, what its blocks hold; None where a trace doesn't say.
     Raises:
+        TypeError: a column that is no array of its type, or max_tokens no whole number.
         ValueError: columns of unequal length or none, or numbers out of order or range.
     """
 
@@ -58,12 +60,17 @@ class Trace:
                 "the columns must be of one length, at least 1, got "
                 + " and ".join(map(str, sorted(counts)))
             )
+        _check_column("arrival", self.arrival, "float64")
+        for name in ("prompt_tokens", "output_tokens"):
+            column = getattr(self, name)
+            _check_column(name, column, "int64")
+            at_least_one(**{name: column.min()})
+        wrong = self.arrival[~np.isfinite(self.arrival) | (self.arrival < 0)]
+        if len(wrong):
+            raise ValueError(f"arrival must be finite and at least 0, in seconds, got {wrong[0]}")
         if not (np.diff(self.arrival) >= 0).all():
             raise ValueError("arrival must be ascending: sort the requests by it")
-        for name in ("prompt_tokens", "output_tokens"):
-            if getattr(self, name).min() < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name).min()}")
-        if self.output_tokens.max() > self.max_tokens:
+        if self.output_tokens.max() > whole_number("max_tokens", self.max_tokens):
             raise ValueError(
                 f"max_tokens must be at least {self.output_tokens.max()}, which is the most that "
                 f"a request writes, got {self.max_tokens}"
@@ -108,19 +115,24 @@ class Trace:
         Args:
             count: of requests.
             rate: requests a second, on average.
-            cv: coefficient of variation of the Gamma-distributed times between arrivals: 1 is a
-                Poisson process, 0 a clock, and over 1 they come in bursts.
+            cv: coefficient of variation of the Gamma-distributed times between arrivals, 0 or from
+                0.001 to 100: 1 is a Poisson process, 0 a clock, and over 1 they come in bursts.
             prompts: lengths of prompts; by default as published of the Azure conversation trace.
             outputs: lengths of answers; likewise.
             seed: for the random numbers.
         Raises:
-            ValueError: count < 1, a rate that isn't positive, or cv < 0.
+            TypeError: count or seed is no whole number.
+            ValueError: count < 1, a rate that isn't positive, cv out of range, or seed < 0.
         """
-        if whole_number("count", count) < 1:
-            raise ValueError(f"count must be at least 1, got {count}")
+        at_least_one(count=count)
         _check_rate(rate)
-        if not 0 <= cv < np.inf:
-            raise ValueError(f"cv must be at least 0, and 1 for a Poisson process, got {cv!r}")
+        if cv and not 1e-3 <= cv <= 100:
+            raise ValueError(
+                "cv must be 0 for a clock, 1 for a Poisson process, or any number from 0.001 to "
+                f"100, got {cv!r}"
+            )
+        if whole_number("seed", seed) < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
         times, prompt, output = (np.random.default_rng([seed, i]) for i in range(3))
         gaps = times.gamma(1 / cv**2, cv**2, count) if cv else np.ones(count)
         arrival = np.cumsum(gaps) / rate
@@ -148,7 +160,7 @@ class Trace:
     @property
     def rate(self) -> float:
         """Requests a second from the first arrival to the last; infinite if all come at once."""
-        span = float(self.arrival[-1])
+        span = float(self.arrival[-1] - self.arrival[0])
         return (len(self) - 1) / span if span else np.inf
 
     def first(self, count: int) -> Trace:
@@ -157,8 +169,7 @@ class Trace:
         Raises:
             ValueError: count < 1.
         """
-        if whole_number("count", count) < 1:
-            raise ValueError(f"count must be at least 1, got {count}")
+        at_least_one(count=count)
         return replace(
             self,
             arrival=self.arrival[:count],
@@ -168,7 +179,7 @@ class Trace:
         )
 
     def at_rate(self, rate: float) -> Trace:
-        """The same requests in the same rhythm, so many a second.
+        """The same requests in the same rhythm, so many a second from the first arrival on.
 
         Raises:
             ValueError: a rate that isn't positive, or requests that all come at once.
@@ -178,7 +189,15 @@ class Trace:
             raise ValueError(
                 "requests that all come at once have no rate to change: give them other arrivals"
             )
-        return replace(self, arrival=self.arrival * (self.rate / rate))
+        first = self.arrival[0]
+        return replace(self, arrival=first + (self.arrival - first) * (self.rate / rate))
+
+
+def _check_column(name: str, column: np.ndarray, dtype: str) -> None:
+    if not isinstance(column, np.ndarray) or column.dtype != dtype or column.ndim != 1:
+        raise TypeError(
+            f"{name} must be a NumPy array of {dtype}, a number a request, got {short(column)}"
+        )
 
 
 def _check_rate(rate: float) -> None:

@@ -6,9 +6,13 @@ that is the same where these and all before are the same. What the model writes 
 
 from __future__ import annotations
 
+from reprlib import repr as short
+from typing import Any
+
 import numpy as np
 from jaxtyping import Int64
 
+from toolkit.serving.batching.memory import blocks_for
 from toolkit.serving.batching.state import LiveRequest, Request
 
 LOOKED_AT = 128
@@ -27,7 +31,7 @@ def trace_blocks(request: Request | LiveRequest, block_size: int) -> tuple[int, 
             "such as mooncake-conversation"
         )
     full = request.prompt_tokens // block_size
-    if len(request.blocks) not in (full, -(-request.prompt_tokens // block_size)):
+    if len(request.blocks) not in (full, blocks_for(request.prompt_tokens, block_size)):
         raise ValueError(
             f"request {request.id} has {len(request.blocks):,} hashes for "
             f"{request.prompt_tokens:,} tokens, which is not one for each {block_size}: "
@@ -44,3 +48,20 @@ def pages(tokens: list[int], page_size: int) -> Int64[np.ndarray, "pages tokens"
     """The full pages of a text, a row each; what is left over is left out."""
     full = len(tokens) // page_size
     return np.array(tokens[: full * page_size], dtype=np.int64).reshape(full, page_size)
+
+
+def whole_numbers(name: str, values: Any) -> Int64[np.ndarray, " *shape"]:
+    """Numbers, or rows of them, as an array: none is rounded, and none wraps round.
+
+    Raises:
+        TypeError: they are no whole numbers of 64 bits, or rows of several lengths.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of several lengths
+        array = np.array(None)
+    if array.size and (array.dtype.kind not in "iu" or not np.can_cast(array.dtype, np.int64)):
+        raise TypeError(
+            f"{name} must be whole numbers below 2**63, or rows of one length, got {short(values)}"
+        )
+    return array.astype(np.int64, copy=False)

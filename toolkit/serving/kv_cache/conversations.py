@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from toolkit.arguments import whole_number
+from toolkit.serving.batching.memory import blocks_for
 from toolkit.serving.batching.trace import Trace
 
 
@@ -32,8 +33,8 @@ def conversations(
         block_size: tokens of a block, at least 2.
         seed: for the random numbers.
     Returns:
-        A request for each turn, with the hashes of its blocks. A question has 1 to 3 blocks, and
-        the last of them is not full; an answer has up to one.
+        A request for each turn, with the hashes of its blocks. Its prompt is all that was said,
+        and a question of less than three blocks; an answer has less than one.
     Raises:
         ValueError: a number out of range.
     """
@@ -41,6 +42,7 @@ def conversations(
         ("count", count, 1),
         ("block_size", block_size, 2),
         ("system_blocks", system_blocks, 0),
+        ("seed", seed, 0),
     )
     for name, number, least in whole:
         if whole_number(name, number) < least:
@@ -50,25 +52,27 @@ def conversations(
             raise ValueError(f"{name} must be positive, got {value!r}")
     if not 1 <= turns < np.inf:
         raise ValueError(f"turns must be at least 1, got {turns!r}")
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     fresh = iter(range(system_blocks, 2**62))
     rows = []
-    for begin in np.cumsum(dice.exponential(1 / rate, count)).tolist():
-        said, time = list(range(system_blocks)), begin
-        for _ in range(dice.geometric(1 / turns)):
-            asked = said + [next(fresh) for _ in range(dice.integers(1, 4))]
-            prompt = block_size * (len(asked) - 1) + int(dice.integers(1, block_size))
-            answer = int(dice.integers(1, block_size))
-            rows.append((time, prompt, answer, tuple(asked)))
-            # The next turn's block has the rest of the question and what was answered.
-            said = [*asked[:-1], next(fresh)]
-            time += dice.exponential(pause)
+    for begin in np.cumsum(rng.exponential(1 / rate, count)).tolist():
+        full, said, time = list(range(system_blocks)), system_blocks * block_size, begin
+        for _ in range(rng.geometric(1 / turns)):
+            question = block_size * int(rng.integers(3)) + int(rng.integers(1, block_size))
+            prompt = said + question
+            answer = int(rng.integers(1, block_size))
+            new = blocks_for(prompt, block_size) - len(full)
+            blocks = full + [next(fresh) for _ in range(new)]
+            rows.append((time, prompt, answer, tuple(blocks)))
+            # A prompt's last block, where it isn't full, will hold more, and be another one.
+            full, said = blocks[: prompt // block_size], prompt + answer
+            time += rng.exponential(pause)
     rows.sort(key=lambda row: row[0])
-    arrival, prompts, answers, blocks = zip(*rows, strict=True)
+    arrival, prompts, answers, hashes = zip(*rows, strict=True)
     return Trace(
         arrival=np.array(arrival) - arrival[0],
         prompt_tokens=np.array(prompts),
         output_tokens=np.array(answers),
         max_tokens=block_size,
-        blocks=blocks,
+        blocks=hashes,
     )

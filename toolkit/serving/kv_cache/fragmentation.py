@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from toolkit.arguments import whole_number
+from toolkit.arguments import at_least_one
 from toolkit.serving.batching.state import Request
 
 from .extents import FirstFit
@@ -62,15 +62,15 @@ def fragmentation(
     Returns:
         A ``Fragmentation`` each for "contiguous", "reserved" and "paged".
     Raises:
-        ValueError: ``slots`` is no multiple of ``block_size``, a request may become longer than
-            the memory, or none ever has to wait.
+        ValueError: ``slots`` is no multiple of ``block_size``, there are no requests, one may
+            become longer than the memory, or none ever has to wait.
     """
-    for name, number in (("slots", slots), ("block_size", block_size)):
-        if whole_number(name, number) < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}")
+    at_least_one(slots=slots, block_size=block_size)
     if slots % block_size:
         raise ValueError(f"slots must be a multiple of {block_size}, the block size, got {slots:,}")
     requests = list(trace)
+    if not requests:
+        raise ValueError("the trace has no requests: there is nothing to serve")
     for request in requests:
         longest = request.prompt_tokens + request.max_tokens
         if longest > slots:

@@ -21,6 +21,10 @@ from hashlib import blake2b
 import numpy as np
 from jaxtyping import Int
 
+from toolkit.arguments import at_least_one
+
+from .contents import whole_numbers
+
 KEY_BYTES = 16
 ROOT = bytes(KEY_BYTES)
 """What stands for the parent of a first block."""
@@ -42,8 +46,12 @@ def block_keys(
         extras: what else keys and values depend on, such as an adapter's name.
     Returns:
         One key of 16 bytes for each full block.
+    Raises:
+        TypeError: tokens are no whole numbers.
+        ValueError: ``block_size`` is below 1.
     """
-    data = np.asarray(tokens, dtype="<i8").tobytes()
+    at_least_one(block_size=block_size)
+    data = whole_numbers("tokens", tokens).astype("<i8", copy=False).tobytes()
     step = 8 * block_size
     keys = []
     for start in range(0, len(data) - step + 1, step):

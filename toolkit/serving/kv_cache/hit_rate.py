@@ -19,7 +19,7 @@ from itertools import takewhile
 from math import inf
 from typing import Literal, get_args
 
-from toolkit.arguments import whole_number
+from toolkit.arguments import at_least_one, whole_number
 from toolkit.serving.batching.state import Request
 
 from .contents import trace_blocks
@@ -60,13 +60,14 @@ def hit_rate(
     Returns:
         HitRate(blocks, tokens), each from 0 to 1.
     Raises:
-        ValueError: no such policy, a capacity below 1, no requests, or one whose hashes are not
-            one for each ``block_size`` tokens.
+        ValueError: no such policy, a capacity or ``block_size`` below 1, no requests, or one whose
+            hashes are not one for each ``block_size`` tokens.
     """
     if policy not in get_args(Policy):
         raise ValueError(f"policy must be one of {', '.join(get_args(Policy))}, got {policy!r}")
     if capacity is not None and whole_number("capacity", capacity) < 1:
         raise ValueError(f"capacity must be at least 1 block, or None, got {capacity}")
+    at_least_one(block_size=block_size)
     requests = [(trace_blocks(request, block_size), request.prompt_tokens) for request in trace]
     if not requests:
         raise ValueError("the trace has no requests: there is nothing to hit")

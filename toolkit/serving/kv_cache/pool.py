@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from reprlib import repr as short
 
-from toolkit.arguments import whole_number
+from toolkit.arguments import at_least_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,7 @@ class BlockPool:
     """
 
     def __init__(self, blocks: int) -> None:
-        if whole_number("blocks", blocks) < 1:
-            raise ValueError(f"blocks must be at least 1, got {blocks}")
+        at_least_one(blocks=blocks)
         self.blocks = blocks
         self._readers = [0] * blocks
         self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(blocks))
@@ -143,6 +143,7 @@ class BlockPool:
         Raises:
             ValueError: one of them is free, has a key already, is there twice or does not exist,
                 or there are not as many keys. None is named.
+            TypeError: a key that is not hashable. None is named.
         """
         self._check(blocks)
         for block in blocks:
@@ -152,6 +153,12 @@ class BlockPool:
                 raise ValueError(f"block {block} has the key {self._key_of[block]!r} already")
         if len(keys) != len(blocks):
             raise ValueError(f"{len(blocks):,} blocks need as many keys, got {len(keys):,}")
+        try:
+            set(keys)
+        except TypeError:
+            raise TypeError(
+                f"keys must be hashable, as those of block_keys are, got {short(keys)}"
+            ) from None
         named = dict(zip(blocks, keys, strict=True))
         self._key_of |= named
         for block, key in named.items():

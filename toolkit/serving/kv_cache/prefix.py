@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from toolkit.arguments import whole_number
+from toolkit.arguments import at_least_one
+from toolkit.serving.batching.memory import blocks_for
 from toolkit.serving.batching.state import LiveRequest
 
 from .contents import LOOKED_AT, trace_blocks
@@ -48,8 +49,7 @@ class PrefixBlocks:
     """
 
     def __init__(self, blocks: int, block_size: int = 16) -> None:
-        if whole_number("block_size", block_size) < 1:
-            raise ValueError(f"block_size must be at least 1, got {block_size}")
+        at_least_one(block_size=block_size)
         self._pool = BlockPool(blocks)
         self.blocks, self.block_size = blocks, block_size
         self.tables: dict[int, list[int]] = {}
@@ -69,11 +69,12 @@ class PrefixBlocks:
     def needs(self, request: LiveRequest, tokens: int) -> int:
         """See ``Memory``: blocks to fill, and those found that nobody reads at the moment."""
         readers, held = self._pool.readers, self.tables.get(request.id)
+        count = blocks_for(tokens, self.block_size)
         if held is None:
-            return self._count(tokens) - sum(readers(block) > 0 for block in self._found(request))
+            return count - sum(readers(block) > 0 for block in self._found(request))
         if not tokens:
             return -sum(readers(block) == 1 for block in held)
-        return self._count(tokens) - len(held)
+        return count - len(held)
 
     def hit(self, request: LiveRequest) -> int:
         """See ``Memory``."""
@@ -91,7 +92,7 @@ class PrefixBlocks:
     def grow(self, request: LiveRequest, tokens: int) -> None:
         """See ``Memory``."""
         table = self.tables[request.id]
-        table += self._pool.take(max(0, self._count(tokens) - len(table)))
+        table += self._pool.take(max(0, blocks_for(tokens, self.block_size) - len(table)))
 
     def wrote(self, request: LiveRequest) -> None:
         """See ``Memory``: blocks that are full by now get their keys."""
@@ -110,9 +111,6 @@ class PrefixBlocks:
         """See ``Memory``."""
         self._pool.release(self.tables.pop(request.id))
         del self._named[request.id]
-
-    def _count(self, tokens: int) -> int:
-        return -(-tokens // self.block_size)
 
     def _found(self, request: LiveRequest) -> list[int]:
         keys = self._keys(request, request.known)

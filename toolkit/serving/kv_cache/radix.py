@@ -25,6 +25,7 @@ from itertools import count
 
 import numpy as np
 
+from .contents import whole_numbers
 from .radix_node import ORDER, Event, Eviction, Label, Match, Node, Pages, Step, Values
 
 
@@ -89,16 +90,16 @@ class RadixTree:
         Returns:
             The whole text's match, with the values that the tree has now.
         Raises:
-            TypeError: pages are no whole numbers.
+            TypeError: pages or values are no whole numbers.
             ValueError: there are not as many values as pages.
         """
-        rows = _rows(pages)
-        if len(values) != len(rows):
-            raise ValueError(f"{len(rows):,} pages need as many values, got {len(values):,}")
+        rows, given = _rows(pages), whole_numbers("values", values)
+        if len(given) != len(rows):
+            raise ValueError(f"{len(rows):,} pages need as many values, got {len(given):,}")
         path, matched = self._cut(*self._walk(rows))
         now = self._touch(path)
         if matched < len(rows):
-            label, own = rows[matched:].copy(), np.array(values[matched:], np.int64)
+            label, own = rows[matched:].copy(), given[matched:].copy()
             leaf = Node(next(self._ids), label, own, path[-1], made=now, used=now)
             path[-1].children[_key(label)] = leaf
             path.append(leaf)
@@ -109,7 +110,13 @@ class RadixTree:
         return Match(path[-1], _values(path))
 
     def lock(self, node: Node) -> None:
-        """Hold the path to a node: none of it is evicted until it is unlocked as often."""
+        """Hold the path to a node: none of it is evicted until it is unlocked as often.
+
+        Raises:
+            ValueError: it was evicted.
+        """
+        if node.parent is None and node is not self.root:
+            raise ValueError(f"node {node.id} was evicted: match its text again, and lock that")
         self._tell("lock", node, 0)
         above: Node | None = node
         while above is not None:
@@ -162,6 +169,7 @@ class RadixTree:
                 del leaf.parent.children[_key(leaf.label)]
                 self._queue(leaf.parent)
                 self._tell("evict", leaf, len(leaf.values), leaf.label)
+                leaf.parent = None
         self.pages -= freed
         self.evictable -= freed
         return np.concatenate(gone) if gone else np.empty(0, np.int64)
@@ -224,12 +232,12 @@ class RadixTree:
 
 
 def _rows(pages: Pages) -> Label:
-    array = np.asarray(pages)
+    array = whole_numbers("pages", pages)
     if not array.size:
         return np.empty((0, 1), np.int64)
-    if array.dtype.kind not in "iu" or array.ndim > 2:
-        raise TypeError(f"pages are whole numbers or rows of them, got {array.dtype} {array.shape}")
-    return np.ascontiguousarray(array, np.int64).reshape(len(array), -1)
+    if array.ndim > 2:
+        raise TypeError(f"pages must be numbers or rows of them, got an array of {array.shape}")
+    return np.ascontiguousarray(array).reshape(len(array), -1)
 
 
 def _key(rows: Label) -> bytes:

@@ -16,7 +16,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from toolkit.arguments import whole_number
+from toolkit.arguments import at_least_one
+from toolkit.serving.batching.memory import blocks_for
 from toolkit.serving.batching.state import LiveRequest
 
 from .contents import LOOKED_AT, pages, trace_blocks
@@ -49,9 +50,7 @@ class RadixMemory:
     """
 
     def __init__(self, blocks: int, block_size: int = 16, policy: Eviction = "lru") -> None:
-        for name, number in (("blocks", blocks), ("block_size", block_size)):
-            if whole_number(name, number) < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        at_least_one(blocks=blocks, block_size=block_size)
         self.blocks, self.block_size = blocks, block_size
         self.tree = RadixTree(policy)
         self.tables: dict[int, list[int]] = {}
@@ -77,7 +76,7 @@ class RadixMemory:
 
     def needs(self, request: LiveRequest, tokens: int) -> int:
         """See ``Memory``: blocks to fill, and those found that could be evicted at the moment."""
-        table, count = self.tables.get(request.id), -(-tokens // self.block_size)
+        table, count = self.tables.get(request.id), blocks_for(tokens, self.block_size)
         if table is None:
             return count - self.tree.peek(self._findable(request))[1]
         if not tokens:
@@ -100,7 +99,7 @@ class RadixMemory:
     def grow(self, request: LiveRequest, tokens: int) -> None:
         """See ``Memory``."""
         table, unused = self.tables[request.id], self._unused
-        more = -(-tokens // self.block_size) - len(table)
+        more = blocks_for(tokens, self.block_size) - len(table)
         if more > len(unused):
             unused += self.tree.evict(more - len(unused)).tolist()
         for _ in range(more):

@@ -48,7 +48,7 @@ class Node:
         id: 0 is the root.
         label: the tokens of its run, a row a page.
         values: one for each page.
-        parent: none for the root.
+        parent: none for the root, and for what was evicted.
         children: by their first page.
         locks: how many hold a path through it.
         made: when its run came into the tree, counted in calls.

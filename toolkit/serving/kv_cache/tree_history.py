@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 
-from toolkit.arguments import whole_number
+from toolkit.arguments import at_least_one
 
 from .radix_node import Step
 
@@ -107,8 +107,7 @@ class TreeRecorder:
     """
 
     def __init__(self, page_size: int = 1) -> None:
-        if whole_number("page_size", page_size) < 1:
-            raise ValueError(f"page_size must be at least 1, got {page_size}")
+        at_least_one(page_size=page_size)
         self.page_size, self.request = page_size, NOBODY
         self._steps: list[Step] = []
         self._requests: list[int] = []

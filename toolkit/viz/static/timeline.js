@@ -20,8 +20,8 @@ export function chromeTrace({ origin, requests, schedules }) {
       add("blocks in use", "C", 0, start, { args: { blocks: one.blocks_used[i] } });
     });
     one.chunk_iteration.forEach((i, chunk) => whole(one.chunk_decode[chunk] ? "decode" : "prefill", thread(one.chunk_request[chunk]),
-      one.start[i], one.start[i] + one.span[i], { iteration: one.first + i, tokens: one.chunk_tokens[chunk] }));
-    one.wait_request.forEach((row, i) => whole("waiting", thread(row), one.wait_start[i], one.wait_end[i]));
+      one.start[i], ends(one, i), { iteration: one.first + i, tokens: one.chunk_tokens[chunk] }));
+    for (const [row, start, end] of spans(one, "wait")) whole("waiting", thread(row), start, end);
     one.lost_request.forEach((row, i) => add("pre-empted", "i", thread(row), one.lost_time[i], { s: "t" }));
     const called = (kind, tid, name) => names.push({ name: `${kind}_name`, ph: "M", pid, tid, args: { name } });
     called("process", 0, one.name);
@@ -30,6 +30,9 @@ export function chromeTrace({ origin, requests, schedules }) {
   });
   return { traceEvents: [...names, ...events.sort((a, b) => a.ts - b.ts)], displayTimeUnit: "ms" };
 }
+
+/** Of a schedule, who waits, or whose row is empty: [row, start, end] each. */
+const spans = (one, kind) => one[`${kind}_request`].map((row, i) => [row, one[`${kind}_start`][i], one[`${kind}_end`][i]]);
 
 /** Microseconds in three digits and a unit that suits them; toolkit/viz/timeline_record.py has the same rule. */
 export function lasting(time) {
@@ -50,6 +53,7 @@ export function lastAt(numbers, value) {
 }
 
 const within = (least, most, number) => Math.min(most, Math.max(least, number));
+const ends = (one, i) => one.start[i] + one.span[i];
 const counted = (number) => number.toLocaleString("en-US");
 
 /** Round numbers within a span, at most so many: [their distance, [them]]. */
@@ -77,6 +81,9 @@ function sheetOf(canvas, width, height) {
   return pen;
 }
 
+const label = (text, x, y, anchor) => svg("text", { x, y, "text-anchor": anchor, class: "tk-tick" }, text);
+const line = (x1, y1, x2, y2, look) => svg("line", { x1, y1, x2, y2, class: look });
+
 function extend(drawing, width, height) {
   drawing.setAttribute("width", width);
   drawing.setAttribute("height", height);
@@ -103,7 +110,7 @@ function render({ model, el }) {
   const remark = html("p", { class: "tk-remark" });
   const probe = html("span", { hidden: true });
   const only = { lost: (one) => one.lost_time.length, padding: (one) => one.padding.some(Boolean), budget: (one) => one.budget };
-  const key = html("p", { class: "tk-key" }, ...["waiting", "prefill", "decode", "lost", "padding", "budget"]
+  const key = html("p", { class: "tk-key" }, ...["waiting", "prefill", "decode", "stalled", "lost", "padding", "budget"]
     .filter((name) => !only[name] || schedules.some(only[name])).map((name) => html("span", {}, html("span", { class: `tk-swatch tk-is-${name}` }), words[`key_${name}`])));
   const run = html("div", { class: "tk-lanes" }, ...panels.map(({ node }) => node), axis);
   const curves = ["ttft", "gap"].map((name) => ({ name, drawing: svg("svg", { "aria-hidden": "true" }), said: html("p", { class: "tk-fine" }) }));
@@ -115,7 +122,7 @@ function render({ model, el }) {
   parts.picture.append(probe, remark, key, run, about, latencies);
 
   const button = (text, onclick, attributes) => html("button", { type: "button", onclick, ...attributes }, text);
-  const scrub = range(words.step, { max: steps - 1, oninput: (step) => move({ step }) });
+  const scrub = range(several ? words.step_both : words.step, { max: steps - 1, oninput: (step) => move({ step }) });
   const chooser = range(words.request, { max: Math.max(0, rows - 1), oninput: (row) => move({ request: requests[row] }) });
   const back = button(words.back, () => go(-1)), forward = button(words.forward, () => go(1));
   const { button: play, pause } = player(words, () => {
@@ -168,9 +175,9 @@ function render({ model, el }) {
 
   /** Show `by` times as much; what is at `time` stays where it is. */
   function zoom(by, time = now().time) {
-    const { from, to, start, end } = now(), fixed = within(start, end, time);
-    const share = (fixed - start) / (end - start), wide = within(NEAREST, VIEW, Math.round((to - from) * by));
-    move(framed((VIEW * fixed) / span - share * wide, wide));
+    const { from, to } = now(), wide = within(NEAREST, VIEW, Math.round((to - from) * by));
+    const fixed = within(from, to, (VIEW * time) / span);
+    move(framed(fixed - ((fixed - from) / (to - from)) * wide, wide));
   }
 
   function press(event) {
@@ -215,7 +222,7 @@ function render({ model, el }) {
   /** The iteration of a schedule that is under way at a time, or -1. */
   function iterationAt(one, time) {
     const at = lastAt(one.start, time);
-    return at >= 0 && one.start[at] + one.span[at] > time ? at : -1;
+    return at >= 0 && ends(one, at) > time ? at : -1;
   }
 
   function told(one, at) {
@@ -237,14 +244,15 @@ function render({ model, el }) {
 
   /** What a request does under a schedule at a time; it loses its blocks at about that time. */
   function doing(one, row, time, about) {
-    const tell = (name, start, end = start, more = {}) => fill(words[`about_${name}`], { request: requests[row], start: clock(start), end: clock(end), duration: lasting(end - start), ...more });
-    const ends = (i) => one.start[i] + one.span[i];
-    const lost = one.lost_request.findIndex((of, i) => of === row && Math.abs(one.lost_time[i] - time) < about);
-    if (lost >= 0) return tell("lost", one.lost_time[lost]);
-    const chunk = one.chunk_iteration.findIndex((i, chunk) => one.chunk_request[chunk] === row && one.start[i] <= time && time < ends(i)), i = one.chunk_iteration[chunk];
-    if (chunk >= 0) return tell(one.chunk_decode[chunk] ? "decode" : "prefill", one.start[i], ends(i), { iteration: one.first + i, tokens: counted(one.chunk_tokens[chunk]) });
-    const wait = one.wait_request.findIndex((of, i) => of === row && one.wait_start[i] <= time && time < one.wait_end[i]);
-    if (wait >= 0) return tell("wait", one.wait_start[wait], one.wait_end[wait]);
+    const tell = (name, start, end = start, more) => fill(words[`about_${name}`], { request: requests[row], start: clock(start), end: clock(end), duration: lasting(end - start), ...more });
+    const lost = one.lost_time.find((lost, i) => one.lost_request[i] === row && Math.abs(lost - time) < about);
+    if (lost >= 0) return tell("lost", lost);
+    const chunk = one.chunk_iteration.findIndex((i, chunk) => one.chunk_request[chunk] === row && one.start[i] <= time && time < ends(one, i)), i = one.chunk_iteration[chunk];
+    if (chunk >= 0) return tell(one.chunk_decode[chunk] ? "decode" : "prefill", one.start[i], ends(one, i), { iteration: one.first + i, tokens: counted(one.chunk_tokens[chunk]) });
+    for (const kind of ["wait", "empty"]) {
+      const found = spans(one, kind).find(([of, start, end]) => of === row && start <= time && time < end);
+      if (found) return tell(kind, found[1], found[2]);
+    }
     return tell(record.arrival[row] <= time && time < (one.last_token[row] ?? Infinity) ? "stalled" : "away", time);
   }
 
@@ -303,10 +311,14 @@ function render({ model, el }) {
     return [x, middle - high / 2, Math.max(0.6, wide), high];
   }
 
-  function ink(pen, boxes, kind, outlined) {
+  /** Fill boxes, all but padding's, and outline them: those up to `narrow` only above and below. */
+  function ink(pen, boxes, kind, narrow) {
     Object.assign(pen, { fillStyle: tint[kind], strokeStyle: kind === "padding" ? tint.missed : tint.peer, lineWidth: 1 });
     if (kind !== "padding") for (const box of boxes) pen.fillRect(...box);
-    if (outlined) for (const box of boxes) pen.strokeRect(...box);
+    if (narrow >= 0) for (const [x, y, wide, high] of boxes) {
+      if (wide > narrow) pen.strokeRect(x, y, wide, high);
+      else for (const edge of [y, y + high]) pen.strokeRect(x, edge, wide, 0);
+    }
   }
 
   function triangle(pen, x, y) {
@@ -318,23 +330,24 @@ function render({ model, el }) {
 
   /** How times become pixels in the present view. */
   function mapping({ start, end }) {
-    const wide = Math.max(1, width - LEFT - RIGHT);
+    const wide = width - LEFT - RIGHT;
     const x = (time) => LEFT + ((time - start) / (end - start)) * wide;
-    const [step, ticks] = rounds((origin + start) / 1e6, (origin + end) / 1e6, wide / 76);
-    return { x, right: LEFT + wide, time: (px) => start + ((px - LEFT) / wide) * (end - start), step, ticks, tickX: (tick) => x(tick * 1e6 - origin) };
+    const [step, times] = rounds((origin + start) / 1e6, (origin + end) / 1e6, wide / 76), digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+    const ticks = times.map((time) => [x(time * 1e6 - origin), time.toFixed(digits)]);
+    return { x, right: LEFT + wide, time: (px) => start + ((px - LEFT) / wide) * (end - start), ticks };
   }
 
   /** Under the marks: the present iteration, and the lines of the axis. */
-  function ground(pen, one, at, { x, right, ticks, tickX }, top, bottom) {
-    const i = over?.iteration !== undefined && schedules[over.at] === one ? over.iteration : at.shown ? iterationAt(one, at.time) : -1;
+  function ground(pen, one, at, { x, right, ticks }, top, bottom) {
+    const i = over?.iteration >= 0 && schedules[over.at] === one ? over.iteration : at.shown ? iterationAt(one, at.time) : -1;
     pen.save();
     pen.beginPath();
     pen.rect(LEFT, 0, right - LEFT, bottom);
     pen.clip();
     pen.fillStyle = tint.grid;
-    for (const tick of ticks) pen.fillRect(tickX(tick), top, 1, bottom - top);
+    for (const [tick] of ticks) pen.fillRect(tick, top, 1, bottom - top);
     pen.globalAlpha = 0.45;
-    if (i >= 0) pen.fillRect(x(one.start[i]), top, x(one.start[i] + one.span[i]) - x(one.start[i]), bottom - top);
+    if (i >= 0) pen.fillRect(x(one.start[i]), top, x(ends(one, i)) - x(one.start[i]), bottom - top);
     pen.globalAlpha = 1;
   }
 
@@ -366,26 +379,26 @@ function render({ model, el }) {
     pen.fillRect(0, TOP + at.row * lane, right, lane);
     ground(pen, one, at, map, TOP, bottom);
     pen.fillStyle = tint.muted;
-    record.arrival.forEach((time, row) => pen.fillRect(x(time), middle(row) - 0.25, x(Math.max(time, one.last_token[row] ?? span)) - x(time), 0.5));
-    const boxes = [[], []], labels = [];
-    ink(pen, one.wait_request.map((row, i) => box(0.4, x(one.wait_start[i]), middle(row), x(one.wait_end[i]) - x(one.wait_start[i]))), "waiting", true);
-    let seen = 0, wide = 0;
+    record.arrival.forEach((time, row) => pen.fillRect(x(time), Math.floor(middle(row)), x(one.last_token[row] ?? span) - x(time), 1));
+    const boxes = [[], []], labels = [], long = (kind, share) => spans(one, kind).map(([row, start, end]) => box(share, x(start), middle(row), x(end) - x(start)));
+    ink(pen, long("wait", 0.4), "waiting", 0);
+    ink(pen, long("empty", 0.64), "padding", 0);
     one.chunk_iteration.forEach((i, chunk) => {
-      const start = x(one.start[i]), end = x(one.start[i] + one.span[i]);
+      const start = x(one.start[i]), end = x(ends(one, i));
       if (end < LEFT || start > right || one.start[i] >= veil) return;
       const decode = one.chunk_decode[chunk], row = one.chunk_request[chunk], gap = end - start > 5 ? 1 : 0;
       boxes[decode].push(box(decode ? 0.64 : 1, start + gap / 2, middle(row), end - gap - start));
-      if (decode) { seen += 1; wide += end - start; } else if (end - start > 14 && lane >= 11) labels.push([chunk, start, end, row]);
+      if (!decode && end - start > 14 && lane >= 11) labels.push([chunk, start, end, row]);
     });
-    ink(pen, boxes[0], "prefill", false);
-    ink(pen, boxes[1], "decode", lane > 9 && wide / seen > 4);
+    ink(pen, boxes[0], "prefill");
+    ink(pen, boxes[1], "decode", lane > 9 ? 8 : undefined);
     Object.assign(pen, { fillStyle: tint.page, font: `600 ${Math.min(11, lane - 3)}px ${font}`, textAlign: "center" });
     for (const [chunk, start, end, row] of labels) {
       const text = String(one.chunk_tokens[chunk]), from = Math.max(LEFT, start), to = Math.min(right, end);
       if (pen.measureText(text).width < to - from - 3) pen.fillText(text, (from + to) / 2, middle(row) + 0.5);
     }
     one.lost_request.forEach((row, i) => triangle(pen, x(one.lost_time[i]), middle(row)));
-    if (over?.row !== undefined) {
+    if (over?.row >= 0) {
       Object.assign(pen, { strokeStyle: tint.limit, lineWidth: 1 });
       pen.strokeRect(LEFT + 0.5, TOP + over.row * lane, right - LEFT - 1, lane);
     }
@@ -412,7 +425,7 @@ function render({ model, el }) {
         low += tokens;
       }
     });
-    for (const kind in boxes) ink(pen, boxes[kind], kind, kind === "padding");
+    for (const kind in boxes) ink(pen, boxes[kind], kind, kind === "padding" ? 0 : undefined);
     cover(pen, of, at, map, TOP - 4, bottom);
     pen.fillStyle = tint.peer;
     pen.fillRect(LEFT, bottom, right - LEFT, 1);
@@ -426,13 +439,11 @@ function render({ model, el }) {
     pen.setLineDash([]);
   }
 
-  function drawAxis({ right, step, ticks, tickX }) {
-    const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  function drawAxis({ right, ticks }) {
     extend(axis, width, AXIS);
-    axis.replaceChildren(svg("line", { x1: LEFT, x2: right, y1: 0.5, y2: 0.5, class: "tk-grid" }), ...ticks.map((tick) => {
-      const at = tickX(tick);
-      return svg("text", { x: at, y: 14, "text-anchor": at < LEFT + 14 ? "start" : at > right - 14 ? "end" : "middle", class: "tk-tick" }, tick.toFixed(digits));
-    }), svg("text", { x: right, y: 30, "text-anchor": "end", class: "tk-tick" }, words.time));
+    axis.replaceChildren(line(LEFT, 0.5, right, 0.5, "tk-grid"),
+      ...ticks.map(([at, text]) => label(text, at, 14, at < LEFT + 14 ? "start" : at > right - 14 ? "end" : "middle")),
+      label(words.time, right, 30, "end"));
   }
 
   // The two curves: which share took at most so long, on a logarithmic axis.
@@ -442,16 +453,14 @@ function render({ model, el }) {
     const seen = schedules.flatMap((one, at) => (one[`${name}_curve`].length && (shown || at < last)
       ? [{ one, curve: one[`${name}_curve`].map((time) => Math.max(1, time)), time: one[name][marked], look: at === last ? "last" : "first" }] : []));
     extend(drawing, wide, CURVE);
-    const text = (label, x, y, anchor) => svg("text", { x, y, "text-anchor": anchor, class: "tk-tick" }, label);
     said.replaceChildren(...seen.map(({ one, curve, look }) => html("span", {},
       svg("svg", { width: 26, height: 12, "aria-hidden": "true" }, svg("path", { d: "M0 6H26", class: `tk-curve tk-of-${look}` }), dot(look, 13, 6)),
       fill(words.curve_summary, { name: nameOf(one), p50: lasting(curve[50]), p99: lasting(curve[99]) }))));
-    if (!seen.length) return drawing.replaceChildren(text(shown ? "–" : words.hidden, 0, CURVE / 2));
+    if (!seen.length) return drawing.replaceChildren(label(shown ? "–" : words.hidden, 0, CURVE / 2));
     const ends = seen.flatMap(({ curve }) => [curve[0], curve[100]]).concat(target ?? []);
     const low = Math.log10(Math.min(...ends)) - 0.05, high = Math.log10(Math.max(...ends)) + 0.05;
     const left = 46, right = wide - 8, bottom = CURVE - 23, top = 18;
     const x = (time) => left + ((Math.log10(time) - low) / (high - low)) * (right - left), y = (part) => bottom - (part / 100) * (bottom - top);
-    const line = (x1, y1, x2, y2, look) => svg("line", { x1, y1, x2, y2, class: look });
     let free = 0;
     const ticks = Array.from({ length: 30 }, (_, at) => [1, 2, 5][at % 3] * 10 ** Math.floor(at / 3)).filter((time) => {
       const at = x(time), fits = at >= Math.max(left, free) && at <= right && (high - low < 1.6 || String(time)[0] === "1");
@@ -459,9 +468,9 @@ function render({ model, el }) {
       return fits;
     });
     drawing.replaceChildren(
-      ...[0, 50, 100].flatMap((part) => [line(left, y(part), right, y(part), "tk-grid"), text(percent(part / 100), left - 4, y(part) + 4, "end")]),
-      ...ticks.flatMap((time) => [line(x(time), top, x(time), bottom, "tk-grid"), text(lasting(time), within(left + 14, right - 20, x(time)), bottom + 18, "middle")]),
-      ...(target ? [line(x(target), top, x(target), bottom, "tk-limit"), text(words.target, within(left + 18, right - 18, x(target)), 11, "middle")] : []),
+      ...[0, 50, 100].flatMap((part) => [line(left, y(part), right, y(part), "tk-grid"), label(percent(part / 100), left - 4, y(part) + 4, "end")]),
+      ...ticks.flatMap((time) => [line(x(time), top, x(time), bottom, "tk-grid"), label(lasting(time), within(left + 14, right - 20, x(time)), bottom + 18, "middle")]),
+      ...(target ? [line(x(target), top, x(target), bottom, "tk-limit"), label(words.target, within(left + 18, right - 18, x(target)), 11, "middle")] : []),
       ...seen.map(({ curve, look }) => svg("path", { d: `M${curve.map((time, part) => `${x(time).toFixed(1)} ${y(part).toFixed(1)}`).join("L")}`, class: `tk-curve tk-of-${look}` })),
       ...seen.filter(({ time }) => time !== null).map(({ curve, time, look }) => dot(look, x(within(curve[0], curve[100], time)), y(Math.max(0, lastAt(curve, time))))));
   }
@@ -542,17 +551,16 @@ function render({ model, el }) {
     queueMicrotask(() => { settle(); model.save_changes(); });
   }
 
-  const listening = follow(model, { step: linked, request: linked, view_start: linked, view_end: linked, revealed: update });
-  const { put } = listening;
+  const { put, end: unfollow } = follow(model, { step: linked, request: linked, view_start: linked, view_end: linked, revealed: update });
   paint();
   update();
-  const ends = [onTheme(() => { paint(); draw(); }), onWidth(run, (to) => { width = to; run.parentNode.classList.toggle("tk-narrow", to < NARROW); redraw(); })];
+  const watched = [onTheme(() => { paint(); draw(); }), onWidth(run, (to) => { width = to; run.parentNode.classList.toggle("tk-narrow", to < NARROW); redraw(); })];
 
   return () => {
     pause();
     cancelAnimationFrame(queued);
-    for (const end of ends) end();
-    listening.end();
+    for (const end of watched) end();
+    unfollow();
   };
 }
 

@@ -135,6 +135,15 @@ def summary(requests, ttft, gap):
     return float(np.percentile(each, 99)), goodput_of(requests, ttft, gap)
 
 
+@wrong(
+    "q2",
+    hint="That is the P99 of one gap a request, its longest. Most gaps are shorter: take all.",
+)
+def summary(requests, ttft, gap):
+    each = [np.diff(times).max() for _, times in requests if len(times) > 1]
+    return float(np.percentile(each, 99)), goodput_of(requests, ttft, gap)
+
+
 @wrong("q2", hint="`np.percentile` takes per cent, 0 to 100: 99, not 0.99.")
 def summary(requests, ttft, gap):
     gaps = np.concatenate([np.diff(times) for _, times in requests])
@@ -258,6 +267,22 @@ def admit(running, waiting, max_batch, blocks):
     joining = []
     for request in waiting:
         reserved += blocks_of(request.longest)
+        if len(running) + len(joining) == max_batch or reserved > blocks:
+            break
+        joining.append(request.id)
+    return joining
+
+
+@wrong(
+    "q3",
+    hint="For those that join you count what they have now. They will write, too: reserve "
+    "`longest` for them.",
+)
+def admit(running, waiting, max_batch, blocks):
+    reserved = sum(blocks_of(request.longest) for request in running)
+    joining = []
+    for request in waiting:
+        reserved += blocks_of(request.known)
         if len(running) + len(joining) == max_batch or reserved > blocks:
             break
         joining.append(request.id)
@@ -557,6 +582,14 @@ def make_room(running, chunks, free):
 
 @wrong(
     "q5",
+    hint="What somebody loses is free for others: `free += blocks_of(last.computed)`.",
+)
+def make_room(running, chunks, free):
+    return roomy(running, chunks, free, gives=lambda request: 0)
+
+
+@wrong(
+    "q5",
     hint="Only computed tokens are in memory: of one that decodes `known` is one more, and it has "
     "no block for that yet.",
 )
@@ -728,8 +761,9 @@ class Books:
 
 @wrong(
     "q6",
-    hint="You never look at memory. Running requests get their blocks through `make_room`, and "
-    "others begin only if there are blocks for their prompts.",
+    hint="More begins here than memory has blocks for. Running requests get theirs through "
+    "`make_room`; others begin only if there are blocks for their prompts, beside "
+    "`blocks_of(request.known)` of each that runs.",
 )
 class StallFree(Books):
     def decide(self, running, waiting):

@@ -112,7 +112,10 @@ def who_writes_disturbs_nobody(answer, rng):
     as_it_should_be(pool, [[0, 1], [2]], [3])
     expect(pool.write(shared), shared)
     pool.share([2])
-    pool.allocate(1)
+    pool.share([2])
+    as_it_should_be(pool, [[0, 1], [2], [2], [2]], [3])
+    expect(pool.write(2), 3)
+    as_it_should_be(pool, [[0, 1], [2], [2], [3]], [])
     expect(pool.write(2), None)
     as_it_should_be(pool, [[0, 1], [2], [2], [3]], [])
 
@@ -137,10 +140,8 @@ def draw_tokens(rng: np.random.Generator, count: int) -> list[int]:
     return rng.integers(0, 50_000, count).tolist()
 
 
-def looked_up(
-    answer, tokens: list[int], block_size: int, missing: Set[int] = frozenset()
-) -> tuple[int, int]:
-    """Look a prompt up where all of its blocks are kept but some; what hits, and what should."""
+def looked_up(answer, tokens: list[int], block_size: int, missing: Set[int] = frozenset()) -> None:
+    """Look a prompt up where all of its blocks are kept but some: its keys, and what hits."""
     keys = chained(tokens, block_size)
     kept = {key for i, key in enumerate(keys) if i not in missing}
     hit = max(
@@ -148,8 +149,7 @@ def looked_up(
         for hit in range(0, len(tokens), block_size)
         if all(key in kept for key in keys[: hit // block_size])
     )
-    _, found = answer.lookup_prefix(tokens, block_size, kept)
-    return found, hit
+    expect(answer.lookup_prefix(tokens, block_size, kept), (keys, hit))
 
 
 @question(
@@ -182,7 +182,7 @@ def a_prompt_hits_up_to_the_first_gap(answer, rng):
     """A prompt hits up to the first block that is not kept, in tokens."""
     tokens = draw_tokens(rng, 22)
     for missing in ({int(rng.integers(1, 4))}, {0}, {2, 3}, {4}, {9}):
-        expect(*looked_up(answer, tokens, 4, missing))
+        looked_up(answer, tokens, 4, missing)
 
 
 @question(
@@ -196,7 +196,7 @@ def a_prompt_hits_up_to_the_first_gap(answer, rng):
 def the_last_token_is_computed(answer, rng):
     """The last token of a prompt is computed in any case, with its block."""
     for length in (8, 9, 5, 4, 1):
-        expect(*looked_up(answer, draw_tokens(rng, length), 4))
+        looked_up(answer, draw_tokens(rng, length), 4)
 
 
 # -- trees, from q3 on ---------------------------------------------------------------------------
@@ -522,6 +522,7 @@ def parents_become_leaves(answer, rng):
         evicted(answer, texts_of(*chain), count)
     evicted(answer, texts_of((a, b, c), (a, b, b), (c,)), 3)
     evicted(answer, texts_of((a, b, c), (a, b, b), (c,)), 5)
+    evicted(answer, texts_of((a, b), (c,), (a,)), 2)
 
 
 @question(

@@ -92,6 +92,15 @@ class BlockAllocator(Pool):
         return blocks
 
 
+@wrong(
+    "q1",
+    hint="An empty list says that no block was asked for. Where there are too few, it is None.",
+)
+class BlockAllocator(Pool):
+    def allocate(self, count):
+        return [] if count > len(self.unused) else super().allocate(count)
+
+
 @wrong("q1", hint="`>=` refuses the last blocks as well. All that are unused may be asked for.")
 class BlockAllocator(Pool):
     def allocate(self, count):
@@ -162,8 +171,8 @@ class BlockAllocator(Pool):
 
 @wrong(
     "q1",
-    hint="They went to the front of `unused`. What is let go of now may be needed again soon: it "
-    "goes to the end.",
+    hint="They are not at the end of `unused`. What is let go of now may be needed again soon: it "
+    "comes after all that was unused before.",
 )
 class BlockAllocator(Pool):
     def free(self, blocks):
@@ -210,6 +219,19 @@ class BlockAllocator(Pool):
         if copy is None:
             return None
         self.readers[block] -= 1
+        return copy
+
+
+@wrong(
+    "q1",
+    hint="The block that was copied has 1 reader now, whatever it had. Only one has left it: take "
+    "one away.",
+)
+class BlockAllocator(Pool):
+    def write(self, block):
+        copy = super().write(block)
+        if copy not in (block, None):
+            self.readers[block] = 1
         return copy
 
 
@@ -339,6 +361,16 @@ def lookup_prefix(tokens, block_size, kept):
             break
         keys.append(parent)
     return keys, block_size * len(keys)
+
+
+@wrong(
+    "q2",
+    hint="The keys of blocks that hit are left out. All full blocks of the prompt have theirs.",
+)
+def lookup_prefix(tokens, block_size, kept):
+    keys = keys_of(tokens, block_size)
+    hit = hit_of(keys, tokens, block_size, kept)
+    return keys[hit // block_size :], hit
 
 
 @wrong("q2", hint="You counted blocks. What hits is in tokens: times `block_size`.")
@@ -688,6 +720,26 @@ def insert_prefix(root, pages, blocks, now):
 
 @wrong(
     "q5",
+    hint="The new leaf has more blocks than pages. Those of the pages above it are cut off too: "
+    "`blocks[shared:]`.",
+)
+def insert_prefix(root, pages, blocks, now):
+    node = root
+    while pages:
+        child = node.children.get(pages[0])
+        if child is None:
+            node.children[pages[0]] = Node(pages, blocks, used=now)
+            break
+        shared = shared_length(child.label, pages)
+        if shared < len(child.label):
+            child = node.children[pages[0]] = halves(child, shared)
+        child.used = now
+        node, pages = child, pages[shared:]
+    return root
+
+
+@wrong(
+    "q5",
     hint="The node was split, and the tree still has the old one: put the upper half in its place, "
     "`node.children[pages[0]] = split_node(child, shared)`.",
 )
@@ -923,6 +975,47 @@ def evict_leaves(root, count):
     for leaf, above in sorted(leaves, key=lambda pair: pair[0].used):
         if len(freed) >= count:
             break
+        freed += above.children.pop(leaf.label[0]).blocks
+    return freed, root
+
+
+@wrong(
+    "q6",
+    hint="A parent that became a leaf went at once. It waits its turn with the others, one of "
+    "which may have been used longer ago.",
+)
+def evict_leaves(root, count):
+    freed = []
+    while len(freed) < count:
+        parents = {id(node): above for node, above in nodes_and_parents(root)}
+        leaves = [(node, above) for node, above in nodes_and_parents(root) if may_go(node)]
+        if not leaves:
+            break
+        leaf, above = min(leaves, key=lambda pair: pair[0].used)
+        freed += above.children.pop(leaf.label[0]).blocks
+        while len(freed) < count and above is not root and may_go(above):
+            leaf, above = above, parents[id(above)]
+            freed += above.children.pop(leaf.label[0]).blocks
+    return freed, root
+
+
+@wrong(
+    "q6",
+    hint="A leaf was passed over, since it has more blocks than were asked for. It goes as a whole "
+    "all the same, and more is freed.",
+)
+def evict_leaves(root, count):
+    freed = []
+    while True:
+        room = count - len(freed)
+        leaves = [
+            (node, above)
+            for node, above in nodes_and_parents(root)
+            if may_go(node) and len(node.blocks) <= room
+        ]
+        if not leaves:
+            break
+        leaf, above = min(leaves, key=lambda pair: pair[0].used)
         freed += above.children.pop(leaf.label[0]).blocks
     return freed, root
 

@@ -31,9 +31,7 @@ class Plan:
             hit: of one that waits, those before them that the memory holds already.
             spare: blocks that must stay free.
         """
-        filled = request.computed % self.memory.block_size
-        # in the block that it began there is room, as nearly always in decoding
-        if not filled or filled + tokens > self.memory.block_size:
+        if not request.has_room(tokens, self.memory.block_size):
             needed = self.memory.needs(request, request.computed + hit + tokens)
             if needed > self.free - spare:
                 return False

@@ -20,11 +20,12 @@ class VllmV0:
 
     Args:
         max_num_seqs: requests that run at once.
-        max_num_batched_tokens: of prompts in an iteration; no prompt may be longer.
+        max_num_batched_tokens: of prompts in an iteration. No request may ever have more: when it
+            has lost its blocks, its answer so far is computed at once with its prompt.
         watermark: share of all blocks that a request leaves free when it begins while others run,
             so that it isn't thrown out again at once.
     Raises:
-        ValueError: a number out of range; from ``next_batch``, a prompt that never fits.
+        ValueError: a number out of range; from ``next_batch``, a request that may not fit.
     Source:
         Kwon et al. 2023, PagedAttention, section 4.5; vLLM 0.2, ``core/scheduler.py``.
     """
@@ -47,13 +48,13 @@ class VllmV0:
         for request in state.waiting:
             if len(state.running) + len(plan.batch.chunks) >= self.max_num_seqs:
                 break
+            if request.longest - 1 > self.max_num_batched_tokens:
+                raise ValueError(
+                    f"request {request.id} may have {request.longest - 1:,} tokens to compute at "
+                    f"once, and max_num_batched_tokens is {self.max_num_batched_tokens:,}: raise it"
+                )
             hit = memory.hit(request)
             tokens = request.left - hit
-            if tokens > self.max_num_batched_tokens:
-                raise ValueError(
-                    f"request {request.id} has {tokens:,} tokens to compute at once, and "
-                    f"max_num_batched_tokens is {self.max_num_batched_tokens:,}: raise it"
-                )
             if plan.tokens + tokens > self.max_num_batched_tokens:
                 break
             if not plan.take(request, tokens, hit=hit, spare=spare):
