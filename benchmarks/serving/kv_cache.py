@@ -18,8 +18,9 @@ Fragmentation
     Measured: from 49 % to 98 %, where answers may have 1,000 tokens; the paper's may have more.
 Long prompts
     Predicted: under 5 ms for a lookup, and for an insert.
-    Measured: 3.2 ms by hashes, half of it a pass over Python's integers, and 1.0 ms by the tree; an
-    insert 3.1 and 0.3 ms. All together, with the release, 7.1 and 1.4 ms.
+    Measured: 3.4 ms by hashes, half of it a pass over Python's integers, and 0.9 ms by the tree; an
+    insert 3.5 and 0.3 ms. All together, with the release, 5.7 and 1.2 ms. In a minute in which the
+    shared machine was slow, 5.2 and 5.3 ms by hashes.
 Where ours loses
     Hashes to the tree, by a factor of three to five. They name and queue 2,048 blocks one by one;
     the tree has them in one node, as long as nobody leaves it in the middle.
