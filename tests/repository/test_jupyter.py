@@ -18,7 +18,7 @@ from toolkit import course
 from toolkit.classroom.jupyter import command, environment, open_lab
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Response
 
     from tests.conftest import JupyterLab
 
@@ -44,6 +44,16 @@ kernelspec:
 :tags: [q1]
 
 print(6 * 7)
+```
+"""
+
+README = """\
+# Read me
+
+Only *text*, and a command:
+
+```bash
+make lab
 ```
 """
 
@@ -90,7 +100,7 @@ def served(tmp_path: Path, jupyterlab: Callable[..., JupyterLab]) -> tuple[Path,
     shutil.copytree(course.root() / ".jupyter", root / ".jupyter")
     shutil.copy(course.root() / "book" / "jupytext.toml", root / "book")
     (root / "book" / "data" / "page.md").write_text(PAGE)
-    (root / "README.md").write_text("# Read me\n\nOnly *text*.\n")
+    (root / "README.md").write_text(README)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1", id="a")])
     nbformat.write(notebook, root / "book" / "start.ipynb")
     kernel = tmp_path / "home" / "data" / "kernels" / "python3" / "kernel.json"
@@ -103,6 +113,17 @@ def served(tmp_path: Path, jupyterlab: Callable[..., JupyterLab]) -> tuple[Path,
 
 def double_click(page: Page, name: str) -> None:
     page.locator(".jp-DirListing-item", has_text=name).dblclick()
+
+
+def save(page: Page, name: str) -> None:
+    """Save the document shown, and wait until the server has written it."""
+
+    def answers(response: Response) -> bool:
+        return response.request.method == "PUT" and f"/{name}?" in response.url
+
+    with page.expect_response(answers) as answer:
+        page.keyboard.press("Control+s")
+    assert answer.value.ok
 
 
 @pytest.mark.browser
@@ -122,14 +143,16 @@ def test_pages_open_as_notebooks_and_run(
     lab.run_all(page)
     expect(shown.locator(".jp-OutputArea-output")).to_have_text("42\n", timeout=60_000)
 
-    page.keyboard.press("Control+s")
-    expect(page.locator(".lm-TabBar-tab.jp-mod-dirty", has_text="page.md")).to_have_count(0)
+    save(page, "page.md")
     assert (root / "book" / "data" / "page.md").read_text() == PAGE, "saving changes nothing"
 
     page.locator(".jp-BreadCrumbs-home").click()
     double_click(page, "README.md")
     expect(shown.locator("h1")).to_contain_text("Read me")
-    expect(page.locator(".jp-Dialog")).to_have_count(0)
-    expect(page.locator(".Toastify__toast")).to_have_count(0)
+    lab.wait_for_kernels(page, 3)
+    save(page, "README.md")
+    assert (root / "README.md").read_text() == README, "and no kernel is noted"
+    assert page.locator(".jp-Dialog").all_inner_texts() == []
+    assert page.locator(".Toastify__toast").all_inner_texts() == []
     assert lab.hosts <= {"localhost", "127.0.0.1"}
     page.close()

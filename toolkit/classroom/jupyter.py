@@ -52,6 +52,7 @@ def command(notebook: Path, root: Path, port: int | None, browser: bool) -> list
         f"--ServerApp.root_dir={shown}",
         f"--LabApp.default_url=/lab/tree/{quote(notebook.relative_to(shown).as_posix())}",
         "--LabApp.extension_manager=readonly",
+        "--ServerApp.contents_manager_class=toolkit.classroom.contents.Contents",
         "--KernelManager.transport_encryption=auto",
         "--ServerApp.answer_yes=True",  # Ctrl-C stops at once
         "--log-level=ERROR",
