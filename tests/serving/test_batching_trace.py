@@ -115,6 +115,11 @@ def test_mooncake(tmp_path):
         ),
         ("a.csv", "arrival,prompt_tokens,output_tokens\nnan,1,1\n", "got 'nan'"),
         ("a.csv", "arrival,prompt_tokens,output_tokens\n0,1\n", "output_tokens must .* got None"),
+        (
+            "a.csv",
+            'arrival,prompt_tokens,output_tokens\n0,"' + 140_000 * "1",
+            "a.csv, line 2: field larger than .*: check that it is a table of numbers",
+        ),
         ("a.jsonl", "", "a.jsonl has no requests"),
         ("a.jsonl", row() + "\n{\n", "a.jsonl, line 2: '{' must be a JSON object with timestamp, "),
         ("a.jsonl", '{"timestamp": 0}', "line 1: .* must be a JSON object with timestamp, input_l"),

@@ -13,7 +13,6 @@ import pytest
 import traitlets
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 
 from toolkit.serving.batching import (
@@ -369,10 +368,15 @@ def test_merged_bars_cover_what_they_did_and_no_two_touch(found):
 
 def test_the_picture_has_each_bar_in_its_lane_and_colour(timeline):
     _, stacked, _, _ = drawn(timeline)
-    for axes, one in zip(stacked[::2], timeline.record["schedules"], strict=True):
+    record = timeline.record
+    for axes, one in zip(stacked[::2], record["schedules"], strict=True):
+        present, waits, prefills, decodes, empty = axes.collections
+        assert not empty.get_paths()
+        for row, ((start, at), (end, _)) in enumerate(present.get_segments()):
+            assert (start, end) == (record["arrival"][row] / 1e6, one["last_token"][row] / 1e6)
+            assert at == row
         boxes = Counter()
-        for collection in axes.collections:
-            assert isinstance(collection, PolyCollection)
+        for collection in (waits, prefills, decodes):
             boxes[to_hex(collection.get_facecolor()[0])] += len(collection.get_paths())
         expected = bars(one)
         assert boxes == {
@@ -380,13 +384,25 @@ def test_the_picture_has_each_bar_in_its_lane_and_colour(timeline):
             COLORS["prefill"].lower(): len(expected["prefill"]),
             COLORS["decode"].lower(): len(expected["decode"]),
         }
-        decodes = axes.collections[2].get_paths()
-        for path, (row, start, end) in zip(decodes, expected["decode"], strict=True):
+        for path, (row, start, end) in zip(decodes.get_paths(), expected["decode"], strict=True):
             box = path.get_extents()
             assert (box.x0, box.x1) == pytest.approx((start / 1e6, end / 1e6))
             assert (box.y0 + box.y1) / 2 == pytest.approx(row)
         assert axes.lines[0].get_xdata().tolist() == [time / 1e6 for time in one["lost_time"]]
-    assert timeline.record["schedules"][1]["lost_request"] == [3]
+        keys = [text.get_text() for text in axes.get_legend().get_texts()]
+        lost = ["pre-empted"] * bool(one["lost_request"])
+        assert keys == ["waiting", "prefill", "decode", "standing still", *lost]
+    assert record["schedules"][1]["lost_request"] == [3]
+
+
+def test_the_pictures_empty_rows_are_hollow():
+    (lanes, *_) = drawn(Timeline(padded()))[1]
+    *_, empty = lanes.collections
+    boxes = [path.get_extents() for path in empty.get_paths()]
+    rows = [(round((box.y0 + box.y1) / 2), *micro([box.x0, box.x1])) for box in boxes]
+    assert rows == empties(Timeline(padded()))
+    assert to_hex(empty.get_facecolor()[0]) == COLORS["page"].lower()
+    assert "padding" in [text.get_text() for text in lanes.get_legend().get_texts()]
 
 
 def test_the_pictures_tokens_are_stacked_under_the_budget(timeline):
@@ -435,6 +451,7 @@ def test_nothing_of_the_picture_overlaps(timeline, window):
             low, high = sorted((low, high))
             texts += [one.label1 for one in shown if low <= one.get_loc() <= high]
     found = [one.get_window_extent() for one in texts if one.get_text() and one.get_visible()]
+    found += [axes.get_legend().get_window_extent() for axes in stacked[::2]]
     for at, one in enumerate(found):
         assert one.x0 >= 0
         assert one.x1 <= figure.bbox.x1

@@ -275,13 +275,20 @@ def test_without_a_question_all_is_shown_at_once(timeline, publish, alive):
     assert page.locator(".tk-curve.tk-of-last").count() > 0
 
 
+def stepper_of(page):
+    return page.locator(".tk-steps .tk-range").inner_text().split("\n")
+
+
 def test_the_counter_says_whose_iterations_it_counts(timeline, publish, opened):
     page = opened(publish(timeline.html()))
-    stepper = page.locator(".tk-steps .tk-range")
-    assert stepper.inner_text().split("\n") == ["iterations of both", "1 of 77"]
-    only = Timeline(timeline.schedules["vLLM v0"])
+    assert stepper_of(page) == ["iterations of both", "1 of 77"]
+    only = Timeline(timeline.schedules["vLLM v0"], window=(0.3, 1.0))
+    iteration, last = only.iteration[1], len(only.record["step_iteration"]) - 1
     page = opened(publish(only.html(), "only"))
-    assert page.locator(".tk-steps .tk-range > span").inner_text() == "iteration"
+    counter = f"{iteration} of {iteration + last}"
+    assert iteration > 0
+    assert stepper_of(page) == ["iteration", counter]
+    assert page.locator(".tk-now").inner_text().startswith(f"Iteration {iteration}:")
 
 
 def test_a_pipelines_tokens_are_drawn_while_they_are_in_its_first_stage(

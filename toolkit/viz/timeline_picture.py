@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
@@ -27,6 +28,13 @@ LOOKS: dict[str, tuple[str, float]] = {
     "decode": ("decode", 0.56),
 }
 """Colour, and height in parts of the lane: the three differ in both."""
+
+HOLLOW: dict[str, Any] = {
+    "facecolor": COLORS["page"],
+    "edgecolor": COLORS["missed"],
+    "linewidth": 0.8,
+}
+"""The look of padding, which is computed for nothing."""
 
 
 def draw_schedules(record: dict[str, Any], words: dict[str, str]) -> Figure:
@@ -72,22 +80,35 @@ def bars(one: dict[str, Any]) -> dict[str, list[Bar]]:
     for at, row, decode in zip(*(one[name] for name in names), strict=True):
         start = one["start"][at]
         chunks[decode].append((row, start, start + one["span"][at]))
-    waits = zip(*(one[f"wait_{name}"] for name in ("request", "start", "end")), strict=True)
+    waits = _columns(one, "wait")
     return {"waiting": sorted(waits), "prefill": sorted(chunks[0]), "decode": merged(chunks[1])}
+
+
+def _columns(one: dict[str, Any], kind: str) -> Iterable[Bar]:
+    return zip(*(one[f"{kind}_{name}"] for name in ("request", "start", "end")), strict=True)
 
 
 def _draw_lanes(
     axes: Axes, record: dict[str, Any], one: dict[str, Any], words: dict[str, str]
 ) -> None:
     origin, rows = record["origin"], len(record["requests"])
-    for kind, found in bars(one).items():
-        color, height = LOOKS[kind]
+
+    def add(found: Iterable[Bar], height: float, **look: Any) -> None:
         boxes = [_box(row, (origin + start) / 1e6, (origin + end) / 1e6, height)
                  for row, start, end in found]  # fmt: skip
+        axes.add_collection(PolyCollection(boxes, **look))
+
+    there = [
+        [((origin + start) / 1e6, row), ((origin + end) / 1e6, row)]
+        for row, (start, end) in enumerate(zip(record["arrival"], one["last_token"], strict=True))
+        for end in [record["span"] if end is None else end]
+    ]
+    axes.add_collection(LineCollection(there, color=COLORS["muted"], linewidth=0.6, zorder=0.9))
+    for kind, found in bars(one).items():
+        color, height = LOOKS[kind]
         edge = COLORS["page"] if kind == "prefill" else COLORS["peer"]
-        axes.add_collection(
-            PolyCollection(boxes, facecolor=COLORS[color], edgecolor=edge, linewidth=0.4)
-        )
+        add(found, height, facecolor=COLORS[color], edgecolor=edge, linewidth=0.4)
+    add(_columns(one, "empty"), LOOKS["decode"][1], **HOLLOW)
     lost = [(origin + time) / 1e6 for time in one["lost_time"]]
     axes.plot(
         lost, one["lost_request"], "v", color=COLORS["evicted"], markeredgecolor=COLORS["text"],
@@ -102,10 +123,16 @@ def _draw_lanes(
         Patch(facecolor=COLORS[color], edgecolor=COLORS["peer"], label=words[f"key_{kind}"])
         for kind, (color, _) in LOOKS.items()
     ]
+    handles.append(Line2D([], [], color=COLORS["muted"], lw=0.6, label=words["key_stalled"]))
+    if one["empty_request"]:
+        handles.append(Patch(label=words["key_padding"], **HOLLOW))
     if lost:
         handles.append(axes.lines[0])
         axes.lines[0].set_label(words["key_lost"])
-    axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)
+    axes.legend(
+        handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=6, fontsize=8,
+        columnspacing=1.2, handlelength=1.4,
+    )  # fmt: skip
 
 
 def _box(row: int, start: float, end: float, height: float) -> list[tuple[float, float]]:
@@ -123,18 +150,14 @@ def _draw_tokens(
     wide = np.diff(edges) > 0
     edges = np.append(edges[:-1][wide], edges[-1])
     below = np.zeros(wide.sum())
-    for kind, color in (("prefill", "prefill"), ("decode", "decode"), ("padding", "missed")):
+    looks = {kind: {"color": COLORS[kind], "linewidth": 0} for kind in ("prefill", "decode")}
+    for kind, look in [*looks.items(), ("padding", HOLLOW)]:
         tokens = np.zeros(len(wide))
         tokens[::2] = one[kind]
         tokens = tokens[wide]
         if not tokens.any():
             continue
-        hollow = kind == "padding"
-        axes.stairs(
-            below + tokens, edges, baseline=below.copy(), fill=True, edgecolor=COLORS[color],
-            facecolor=COLORS["page" if hollow else color],
-            linewidth=0.8 if hollow else 0,
-        )  # fmt: skip
+        axes.stairs(below + tokens, edges, baseline=below.copy(), fill=True, **look)
         below += tokens
     if one["budget"]:
         axes.axhline(one["budget"], color=COLORS["limit"], linestyle="--", linewidth=1.2)

@@ -66,6 +66,14 @@ def _text(path: Path) -> str:
 
 def _table(name: str, file: StringIO) -> Iterator[Row]:
     lines = csv.DictReader(file)
+    try:
+        yield from _requests(name, lines)
+    except csv.Error as error:
+        where = f"{name}, line {lines.reader.line_num}"
+        raise ValueError(f"{where}: {error}: check that it is a table of numbers") from None
+
+
+def _requests(name: str, lines: csv.DictReader) -> Iterator[Row]:
     header = lines.fieldnames or []
     columns = next((these for these in (AZURE, PLAIN) if set(these) <= set(header)), None)
     if columns is None:

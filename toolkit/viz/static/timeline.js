@@ -63,7 +63,7 @@ function rounds(from, to, most) {
   return [step, Array.from({ length: Math.max(0, Math.floor(to / step) - first + 1) }, (_, at) => (first + at) * step)];
 }
 
-/** Call `draw` when a theme changes. */
+/** `draw` when a theme changes. */
 function onTheme(draw) {
   const system = matchMedia("(prefers-color-scheme: dark)"), watcher = new MutationObserver(draw);
   for (const node of [document.documentElement, document.body]) watcher.observe(node, { attributes: true });
@@ -71,7 +71,7 @@ function onTheme(draw) {
   return () => { watcher.disconnect(); system.removeEventListener("change", draw); };
 }
 
-/** Size a canvas to sharp pixels and give its cleared context, in CSS units. */
+/** A canvas of sharp pixels: its cleared context, in CSS units. */
 function sheetOf(canvas, width, height) {
   const scale = window.devicePixelRatio, pen = canvas.getContext("2d");
   Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
@@ -212,7 +212,7 @@ function render({ model, el }) {
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   }
 
-  // Words for what the record has in numbers.
+  // The record in words.
 
   const clock = (time) => (Math.floor((origin + time + 500) / 1000) / 1000).toLocaleString("en-US", { minimumFractionDigits: 3 });
   const nameOf = (one) => (several ? one.name : words.the_schedule);
@@ -267,8 +267,8 @@ function render({ model, el }) {
       return;
     }
     if (!stepper.isConnected) parts.controls.replaceChildren(stepper, ...(rows > 1 ? [chooser.node] : []), zoomer, save);
-    const one = schedules[stepOf[at.step]];
-    scrub.show(at.step, fill(words.step_of, { step: counted(at.step + 1), steps: counted(steps) }), under(one, told(one, stepAt[at.step])));
+    const one = schedules[stepOf[at.step]], from = several ? 1 : one.first;
+    scrub.show(at.step, fill(words.step_of, { step: counted(at.step + from), steps: counted(steps + from - 1) }), under(one, told(one, stepAt[at.step])));
     chooser.show(at.row, String(requests[at.row]));
     back.disabled = at.step === 0;
     forward.disabled = at.step === steps - 1;
@@ -328,7 +328,7 @@ function render({ model, el }) {
     pen.stroke(path);
   }
 
-  /** How times become pixels in the present view. */
+  /** Times as pixels in the present view. */
   function mapping({ start, end }) {
     const wide = width - LEFT - RIGHT;
     const x = (time) => LEFT + ((time - start) / (end - start)) * wide;
