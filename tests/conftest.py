@@ -23,6 +23,10 @@ from toolkit.doctor import CHROMIUM_COMMANDS
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+# Before anything loads OpenMP, and for every process that a test starts: threads that wait for each
+# other spin, and beside other tests a page takes ten times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 CHROMIUM_FLAGS = [
     "--headless",
     "--no-sandbox",

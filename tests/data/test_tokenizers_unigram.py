@@ -360,8 +360,8 @@ def test_compresses_as_well_as_sentencepiece(some_lines):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("vocab_size", [8000, 16000])
-def test_compresses_as_well_as_sentencepiece_on_six_megabytes(vocab_size):
-    training, held_out = lines(6_000_000)
+def test_compresses_as_well_as_sentencepiece_on_three_megabytes(vocab_size):
+    training, held_out = lines(3_000_000)
     vocabulary = train_unigram(training, vocab_size, character_coverage=0.9995, workers=2)
     theirs = sentencepiece_bytes_per_token(training, held_out, vocab_size)
     assert bytes_per_token(vocabulary, held_out) == pytest.approx(theirs, rel=0.01)

@@ -40,9 +40,9 @@ def test_texts_are_the_tokens_of_transformers(smollm):
     assert [smollm.tokenizer.encode(row["prompt"]) for row in HELD] == [row["ids"] for row in HELD]
 
 
-def assert_written(found: list[list[int]], tokens: int) -> None:
+def assert_written(found: list[list[int]], tokens: int, rows: list[dict] = HELD) -> None:
     """What transformers writes, up to the first tie and without the end token."""
-    for row, written in zip(HELD, found, strict=True):
+    for row, written in zip(rows, found, strict=True):
         known = row["tokens"][: clear(row, tokens)]
         expected = [token for token in known if token != END]
         assert written[: len(expected)] == expected, row["prompt"]
@@ -53,7 +53,8 @@ def assert_written(found: list[list[int]], tokens: int) -> None:
 @pytest.mark.slow
 def test_64_tokens_are_those_of_transformers(smollm):
     assert_written(smollm.generate(PROMPTS, 64).run(), 64)
-    assert_written([smollm.generate([row["ids"]], 64).run()[0] for row in HELD], 64)
+    alone = HELD[::4]  # of all, the logits are compared token by token below
+    assert_written([smollm.generate([row["ids"]], 64).run()[0] for row in alone], 64, alone)
 
 
 def test_12_tokens_of_unequal_texts_at_once_are_those_of_transformers(smollm):

@@ -77,6 +77,9 @@ def test_keeps_the_users_own_settings(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/theirs")
     folders = environment(tmp_path)["JUPYTER_CONFIG_PATH"].split(os.pathsep)
     assert folders == [str(tmp_path / ".jupyter"), "/theirs"]
+    assert environment(tmp_path)["GOMP_SPINCOUNT"] == "10000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert environment(tmp_path)["GOMP_SPINCOUNT"] == "7"
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:

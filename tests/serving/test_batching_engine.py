@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,14 +43,6 @@ POLICIES = {
     "vllm v1": VllmV1(9),
 }
 MEMORIES = {"blocks": Blocks, "prefix": PrefixBlocks, "radix": RadixMemory}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def random_llama() -> Llama:

@@ -6,7 +6,6 @@ What transformers writes, and how far ahead the best token was, is in tests/mode
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,14 +38,6 @@ POLICIES = {
     "split fuse": SplitFuse(24),
     "vllm v1": VllmV1(20),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,14 +12,6 @@ from toolkit.serving.batching.paged import SHORT, Chunk, Pages, RaggedBatch
 
 FP32 = {"rtol": 1e-4, "atol": 1e-4}  # two layers of sums of up to 160 numbers, in another order
 CONTEXT = 96
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def random_llama(heads: int = 4, kv_heads: int = 2) -> Llama:
