@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import nbformat
 import pytest
 
 from toolkit import course
+from toolkit.classroom.contents import Contents
 from toolkit.classroom.jupyter import command, environment, open_lab
 
 if TYPE_CHECKING:
@@ -93,6 +95,24 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
 def test_a_port_that_is_none(tmp_path: Path, port: int) -> None:
     with pytest.raises(course.CourseError, match=f"from 1 to 65535, got {port}"):
         open_lab(tmp_path / "a.ipynb", tmp_path, port=port, browser=False)
+
+
+def test_what_names_no_kernel_gets_the_courses_and_loses_nothing(tmp_path: Path) -> None:
+    header, kernel, rest = PAGE.partition("kernelspec:")
+    nameless = header + rest[rest.index("---\n\n") :]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1", id="a")])
+    texts = {"README.md": README, "page.md": nameless, "a.ipynb": nbformat.writes(notebook)}
+    contents = Contents(root_dir=str(tmp_path))
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        model = asyncio.run(contents.get(name, type="notebook"))
+        assert model["content"]["metadata"]["kernelspec"]["name"] == "python3"
+        asyncio.run(contents.save({"type": "notebook", "content": model["content"]}, name))
+    assert (tmp_path / "README.md").read_text() == README
+    saved = (tmp_path / "page.md").read_text()
+    assert kernel in saved
+    assert saved.endswith(nameless[nameless.index("# A page") :])
+    assert "format_name: myst" in saved
 
 
 @pytest.fixture

@@ -8,14 +8,12 @@ from jupytext import AsyncTextFileContentsManager
 
 
 class Contents(AsyncTextFileContentsManager):
-    """Jupytext's files. A text that names no kernel gets one unasked, and keeps nothing of it."""
+    """Jupytext's files, with the course's kernel for what names none; JupyterLab would ask."""
 
     async def get(self, path: str, *args: Any, **options: Any) -> dict[str, Any]:
         """The model of a file or a folder; arguments and errors are those of Jupytext's manager."""
         model = await super().get(path, *args, **options)
-        if model["type"] == "notebook" and path.endswith(".md") and model["content"]:
-            metadata = model["content"]["metadata"]
-            if "kernelspec" not in metadata:
-                metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-                metadata.setdefault("jupytext", {})["notebook_metadata_filter"] = "-all"
+        if model["type"] == "notebook" and model["content"]:
+            kernel = {"name": "python3", "display_name": "Python 3"}
+            model["content"]["metadata"].setdefault("kernelspec", kernel)
         return model
